@@ -1,0 +1,2 @@
+//! The tximg command.
+fn main() {}
