@@ -1,1 +1,41 @@
 //! Disk image formats.
+//!
+//! A [`Driver`] says *where* guest bytes are; it does not move them. One [`engine`] reads, writes,
+//! zeroes, (de)compresses and walks backing chains for all of them.
+//!
+//! ```text
+//!   block options ──► open ──► Image { driver, backing: Option<Arc<Image>> }
+//!                                  │
+//!              engine: status, read, write over a chain
+//!                                  │
+//!                 Driver: map │ Writer: prepare → (engine writes) → link → commit
+//!                                  │
+//!                            journal::Disk
+//! ```
+//!
+//! # Contracts
+//!
+//! * **Every image is hostile.** A driver validates a header once, at its door; offsets, sizes,
+//!   counts and loops are bounded before anything is allocated, and no input panics.
+//! * **Mappings are long.** [`Driver::map`] answers with a run as long as the metadata can prove
+//!   cheaply, not one cluster at a time.
+//! * **Files opened because an image names them** pass [`Gate`].
+
+pub mod context;
+pub mod driver;
+pub mod error;
+pub mod format;
+pub mod image;
+pub mod mapping;
+pub mod units;
+
+pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
+pub use driver::{
+    Allocation, BackingReference, BitmapInfo, Bitmaps, CheckReport, Codec, Compression, Driver, Durability,
+    FormatDetails, ImageFile, SnapshotInfo, Snapshots, Writer,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use format::Format;
+pub use image::Image;
+pub use mapping::{CompressedRun, Mapping, Target};
+pub use units::{GuestOffset, HostOffset};

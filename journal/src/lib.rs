@@ -1,1 +1,37 @@
 //! Files that survive.
+//!
+//! This crate is the floor of tximg: every byte that must outlive the process passes it, which is
+//! what makes a crash simulable. It knows files, durability, locks and names. It does not know
+//! what an image is.
+//!
+//! ```text
+//!            Fs                 names: open, draft, publish, remove
+//!           /  \
+//!       RealFs  SimFs
+//!         |       |
+//!        Disk    Disk           bytes: read, write, zero, sync, extents, locks
+//!       /    \      \
+//!  FileDisk  ...   SimDisk
+//! ```
+//!
+//! # Contracts
+//!
+//! * **Positioned and shared.** Every [`Disk`] method takes `&self` and an offset; a disk may be
+//!   used from many threads. Parallelism is threads above the floor, not async inside it.
+//! * **Written is not durable.** Only a returned [`Disk::sync`] makes earlier writes of that disk
+//!   durable; only a returned [`Draft::publish`] makes a name durable.
+//! * **A failed sync is final.** After it the handle refuses everything
+//!   ([`ErrorKind::Latched`]): the kernel may have dropped the dirty pages, so a later success
+//!   would prove nothing.
+//! * **A new file is all or nothing.** A [`Draft`] is invisible under its target's name until it
+//!   is published, and gone if it is dropped.
+
+mod disk;
+mod error;
+mod fs;
+mod lock;
+
+pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Zeroing};
+pub use error::{Error, ErrorKind, Result};
+pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions};
+pub use lock::{Claim, Permissions};

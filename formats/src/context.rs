@@ -1,0 +1,98 @@
+//! What opening an image may do, and who decides.
+
+use std::fmt::Debug;
+
+use journal::{Access, Caching, Fs};
+
+use crate::Result;
+
+/// Everything outside the image that opening needs.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenContext<'a> {
+    /// The files.
+    pub fs: &'a dyn Fs,
+    /// Who decides about files that an image names.
+    pub gate: &'a dyn Gate,
+}
+
+/// How to open an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFlags {
+    /// Reading only, or writing too.
+    pub access: Access,
+    /// `-U`: take no locks that deny others, and read although others write.
+    pub force_share: bool,
+    /// Whether the backing chain is opened.
+    pub backing: bool,
+    /// Whether the image's data is needed, or its metadata only (`info`).
+    pub data: bool,
+    /// The cache mode.
+    pub cache: CacheMode,
+}
+
+impl OpenFlags {
+    /// Reading, with the chain.
+    pub const READ: Self = Self {
+        access: Access::Read,
+        force_share: false,
+        backing: true,
+        data: true,
+        cache: CacheMode::WRITEBACK,
+    };
+}
+
+/// A cache mode (`-t`, `-T`) as its three switches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheMode {
+    /// Past the page cache or through it.
+    pub caching: Caching,
+    /// Whether each write is durable when it returns.
+    pub writethrough: bool,
+    /// Whether flushes are ignored.
+    pub no_flush: bool,
+}
+
+impl CacheMode {
+    /// Through the cache, flushed when asked.
+    pub const WRITEBACK: Self = Self { caching: Caching::Cached, writethrough: false, no_flush: false };
+
+    /// The mode of that name: `none`, `writeback`, `writethrough`, `directsync`, `unsafe`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mode = |caching, writethrough, no_flush| Some(Self { caching, writethrough, no_flush });
+        match name {
+            "none" | "off" => mode(Caching::Direct, false, false),
+            "writeback" => mode(Caching::Cached, false, false),
+            "writethrough" => mode(Caching::Cached, true, false),
+            "directsync" => mode(Caching::Direct, true, false),
+            "unsafe" => mode(Caching::Cached, false, true),
+            _ => None,
+        }
+    }
+}
+
+/// A file about to be opened because an image names it.
+#[derive(Debug, Clone, Copy)]
+pub struct ImplicitFile<'a> {
+    /// The image that names it, as a person knows it.
+    pub named_by: &'a str,
+    /// Its role: `backing`, `data-file`, `extent`.
+    pub role: &'static str,
+    /// The name as it stands in the image.
+    pub name: &'a str,
+}
+
+/// Decides about files that an image names.
+pub trait Gate: Debug + Send + Sync {
+    /// Allows the file by returning `Ok`, or refuses it with the reason.
+    fn check(&self, file: ImplicitFile<'_>) -> Result<()>;
+}
+
+/// Allows everything: images that their user trusts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PermissiveGate;
+
+impl Gate for PermissiveGate {
+    fn check(&self, _file: ImplicitFile<'_>) -> Result<()> {
+        Ok(())
+    }
+}

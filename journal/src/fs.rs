@@ -1,0 +1,93 @@
+//! Names: the only place that makes, publishes or removes them.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::{Disk, DiskStatus, Result};
+
+/// A tree of names and the files behind them: the real one, or a simulated one.
+pub trait Fs: Debug + Send + Sync {
+    /// Opens an existing file. Symbolic links are followed.
+    fn open(&self, path: &Path, options: OpenOptions) -> Result<Arc<dyn Disk>>;
+
+    /// What stands at `path` (links followed), or `None` if nothing does.
+    fn status(&self, path: &Path) -> Result<Option<DiskStatus>>;
+
+    /// Begins a new file that will stand at `target`.
+    ///
+    /// Where the target can be replaced by a name change, the draft is invisible until
+    /// [`Draft::publish`] and the old content stays until then. Where it cannot (a device, a file
+    /// with other hard links, a directory that cannot be written), the draft *is* the target,
+    /// emptied at once, and [`Draft::is_atomic`] is false.
+    ///
+    /// An existing target must not be in use: its write lock is taken first and held by the
+    /// draft.
+    fn draft(&self, target: &Path, options: DraftOptions) -> Result<Box<dyn Draft>>;
+
+    /// Removes a name durably.
+    fn remove(&self, path: &Path) -> Result<()>;
+
+    /// The path with symbolic links resolved, as far as it exists.
+    fn resolve(&self, path: &Path) -> Result<PathBuf>;
+}
+
+/// A file that is being made. Dropping it unpublished leaves the target as it was.
+pub trait Draft: Debug + Send + Sync {
+    /// The file's bytes.
+    fn disk(&self) -> Arc<dyn Disk>;
+
+    /// Where it will stand, as the caller named it.
+    fn target(&self) -> &Path;
+
+    /// Whether the target keeps its old content until [`Draft::publish`].
+    fn is_atomic(&self) -> bool;
+
+    /// Makes the bytes durable, gives the file its name, and makes the name durable.
+    fn publish(self: Box<Self>) -> Result<()>;
+}
+
+/// How to open an existing file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Reading only, or writing too.
+    pub access: Access,
+    /// What the page cache may do for this handle.
+    pub caching: Caching,
+}
+
+impl OpenOptions {
+    /// For reading, through the page cache.
+    pub const READ: Self = Self { access: Access::Read, caching: Caching::Cached };
+    /// For reading and writing, through the page cache.
+    pub const WRITE: Self = Self { access: Access::Write, caching: Caching::Cached };
+}
+
+/// What a handle may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+/// What the page cache may do for a handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// Everything; bulk writes may go past it.
+    Cached,
+    /// Nothing: every transfer goes past it (`O_DIRECT`), bounced where unaligned.
+    Direct,
+}
+
+/// How to begin a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DraftOptions {
+    /// Ask the filesystem for no copy-on-write on this file (btrfs), best effort.
+    pub nocow: bool,
+    /// Extent size hint in bytes (XFS), best effort.
+    pub extent_size_hint: Option<u64>,
+    /// Skip every `fsync`: the caller asked for a file that may be lost.
+    pub volatile: bool,
+}
