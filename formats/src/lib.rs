@@ -37,5 +37,5 @@ pub use driver::{
 pub use error::{Error, ErrorKind, Result};
 pub use format::Format;
 pub use image::Image;
-pub use mapping::{CompressedRun, Mapping, Target};
+pub use mapping::{CompressedRun, Holes, Mapping, Target};
 pub use units::{GuestOffset, HostOffset};

@@ -24,9 +24,8 @@ pub enum Target {
         disk: Arc<dyn Disk>,
         /// Where the run starts in it.
         offset: HostOffset,
-        /// Whether holes of the file are worth asking for: the format keeps no better record of
-        /// zeroes here (raw, or metadata that was preallocated over a sparse file).
-        holes: bool,
+        /// What a hole of the file means for the guest bytes over it.
+        holes: Holes,
     },
     /// Reads as zeroes, whatever the backing image holds.
     Zero {
@@ -37,6 +36,18 @@ pub enum Target {
     Compressed(CompressedRun),
     /// Not in this image: the backing image decides, or it is zeroes.
     Unallocated,
+}
+
+/// What a hole of the file means for the guest bytes over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holes {
+    /// Nothing: the format keeps its own record of zeroes, so the file is not asked.
+    Ignored,
+    /// The bytes are known to be zero, yet they are data of the image (metadata that was
+    /// preallocated over a sparse file).
+    Zero,
+    /// The format is transparent (raw): what the file says is what the image says.
+    Transparent,
 }
 
 /// A compressed cluster.
