@@ -21,6 +21,7 @@
 //!   cheaply, not one cluster at a time.
 //! * **Files opened because an image names them** pass [`Gate`].
 
+pub mod codec;
 pub mod context;
 pub mod driver;
 pub mod error;

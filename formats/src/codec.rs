@@ -1,0 +1,207 @@
+//! Compressed clusters: raw deflate and Zstandard, with state that is reused from one cluster to
+//! the next.
+
+use std::fmt;
+
+use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
+
+use crate::{Codec, Error, Result};
+
+/// Window of deflate streams, as its base-2 logarithm: qcow2 readers inflate with 4 KiB.
+const DEFLATE_WINDOW_BITS: u8 = 12;
+
+/// Level of new Zstandard frames: 0 is the library's default.
+const ZSTD_LEVEL: i32 = 0;
+
+/// Decompresses clusters. One per thread; keeps its state between clusters.
+pub struct Decoder {
+    fast_inflate: libdeflater::Decompressor,
+    inflate: Decompress,
+    zstd: Option<ZstdDecoder<'static>>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self {
+            fast_inflate: libdeflater::Decompressor::new(),
+            inflate: Decompress::new_with_window_bits(false, DEFLATE_WINDOW_BITS),
+            zstd: None,
+        }
+    }
+}
+
+impl Decoder {
+    /// Fills all of `cluster` from `payload`, whose end may be padding.
+    pub fn decode(&mut self, codec: Codec, payload: &[u8], cluster: &mut [u8]) -> Result<()> {
+        match codec {
+            Codec::Deflate => self.inflate(payload, cluster),
+            Codec::Zstd => self.unzstd(payload, cluster),
+        }
+    }
+
+    fn inflate(&mut self, payload: &[u8], cluster: &mut [u8]) -> Result<()> {
+        if self.fast_inflate.deflate_decompress(payload, cluster) == Ok(cluster.len()) {
+            return Ok(());
+        }
+        // The fast decoder wants the stream to end with the cluster. Readers in the field accept
+        // one that goes on, so this one decides.
+        self.inflate.reset(false);
+        loop {
+            let (consumed, produced) = (self.inflate.total_in() as usize, self.inflate.total_out() as usize);
+            let (input, output) = (&payload[consumed..], &mut cluster[produced..]);
+            if output.is_empty() {
+                return Ok(());
+            }
+            let status =
+                self.inflate.decompress(input, output, FlushDecompress::Finish).map_err(|_| broken())?;
+            let progress = self.inflate.total_out() as usize > produced;
+            let complete = self.inflate.total_out() as usize == cluster.len();
+            match status {
+                _ if complete => return Ok(()),
+                Status::StreamEnd => return Err(broken()),
+                _ if !progress => return Err(broken()),
+                _ => {}
+            }
+        }
+    }
+
+    fn unzstd(&mut self, payload: &[u8], cluster: &mut [u8]) -> Result<()> {
+        if self.zstd.is_none() {
+            self.zstd = Some(ZstdDecoder::new().map_err(|_| broken())?);
+        }
+        let Some(decoder) = self.zstd.as_mut() else { return Err(broken()) };
+        decoder.reinit().map_err(|_| broken())?;
+        let size = cluster.len();
+        let mut input = InBuffer::around(payload);
+        let mut output = OutBuffer::around(cluster);
+        while output.pos() < size {
+            let before = (input.pos, output.pos());
+            decoder.run(&mut input, &mut output).map_err(|_| broken())?;
+            if (input.pos, output.pos()) == before {
+                return Err(broken());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}
+
+/// Compresses clusters with one codec. One per thread; keeps its state between clusters.
+pub struct Encoder {
+    state: EncoderState,
+}
+
+enum EncoderState {
+    Deflate(Box<Compress>),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Encoder {
+    /// An encoder for a codec, at the codec's default level.
+    pub fn new(codec: Codec) -> Result<Self> {
+        let state = match codec {
+            Codec::Deflate => EncoderState::Deflate(Box::new(Compress::new_with_window_bits(
+                flate2::Compression::default(),
+                false,
+                DEFLATE_WINDOW_BITS,
+            ))),
+            Codec::Zstd => EncoderState::Zstd(
+                zstd::bulk::Compressor::new(ZSTD_LEVEL)
+                    .map_err(|_| Error::unsupported("Zstandard is not available"))?,
+            ),
+        };
+        Ok(Self { state })
+    }
+
+    /// Compresses `cluster` into `payload`.
+    ///
+    /// Returns how many bytes that took, or `None` if the result does not fit, that is, if the
+    /// cluster is better stored as it is.
+    pub fn encode(&mut self, cluster: &[u8], payload: &mut [u8]) -> Option<usize> {
+        match &mut self.state {
+            EncoderState::Deflate(deflate) => {
+                deflate.reset();
+                let status = deflate.compress(cluster, payload, FlushCompress::Finish).ok()?;
+                (status == Status::StreamEnd).then(|| deflate.total_out() as usize)
+            }
+            EncoderState::Zstd(zstd) => zstd.compress_to_buffer(cluster, payload).ok(),
+        }
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codec = match self.state {
+            EncoderState::Deflate(_) => Codec::Deflate,
+            EncoderState::Zstd(_) => Codec::Zstd,
+        };
+        f.debug_struct("Encoder").field("codec", &codec).finish_non_exhaustive()
+    }
+}
+
+fn broken() -> Error {
+    Error::corrupt("Compressed cluster cannot be decompressed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..len).map(|i| ((i * i) >> 7) as u8 & 0x3f).collect()
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_even_with_padding_behind_it() {
+        for codec in [Codec::Deflate, Codec::Zstd] {
+            let cluster = text(65536);
+            let mut payload = vec![0xa5; 65535];
+            let mut encoder = Encoder::new(codec).unwrap();
+            for _ in 0..2 {
+                let len = encoder.encode(&cluster, &mut payload).unwrap();
+                let mut out = vec![0; cluster.len()];
+                let padded = (len + 511).min(payload.len());
+                Decoder::default().decode(codec, &payload[..padded], &mut out).unwrap();
+                assert_eq!(out, cluster);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_so() {
+        let noise: Vec<u8> =
+            (0u64..4096).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        for codec in [Codec::Deflate, Codec::Zstd] {
+            let mut payload = vec![0; 64];
+            assert_eq!(Encoder::new(codec).unwrap().encode(&noise, &mut payload), None);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_or_is_garbage_is_an_error() {
+        for codec in [Codec::Deflate, Codec::Zstd] {
+            let mut payload = vec![0; 65535];
+            let len = Encoder::new(codec).unwrap().encode(&text(4096), &mut payload).unwrap();
+            let mut out = vec![0; 8192];
+            assert!(Decoder::default().decode(codec, &payload[..len], &mut out).is_err());
+            assert!(Decoder::default().decode(codec, &[0xff; 512], &mut out).is_err());
+            assert!(Decoder::default().decode(codec, &[], &mut out).is_err());
+        }
+    }
+
+    #[test]
+    fn a_deflate_stream_longer_than_the_cluster_fills_it() {
+        let mut payload = vec![0; 65535];
+        let long = text(8192);
+        let len = Encoder::new(Codec::Deflate).unwrap().encode(&long, &mut payload).unwrap();
+        let mut out = vec![0; 4096];
+        Decoder::default().decode(Codec::Deflate, &payload[..len], &mut out).unwrap();
+        assert_eq!(out, long[..4096]);
+    }
+}
