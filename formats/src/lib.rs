@@ -24,6 +24,7 @@
 pub mod codec;
 pub mod context;
 pub mod driver;
+pub mod engine;
 pub mod error;
 pub mod format;
 pub mod image;
