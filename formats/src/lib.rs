@@ -29,6 +29,7 @@ pub mod error;
 pub mod format;
 pub mod image;
 pub mod mapping;
+pub mod numbers;
 pub mod units;
 
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
