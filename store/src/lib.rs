@@ -1,1 +1,9 @@
-//! Operations on images.
+//! Operations on images, one file per operation.
+//!
+//! An operation takes a typed request and returns a typed result. It prints nothing and parses no
+//! arguments.
+
+pub mod ops;
+mod progress;
+
+pub use progress::{NoProgress, Progress};
