@@ -26,6 +26,8 @@ pub struct OpenFlags {
     pub backing: bool,
     /// Whether the image's data is needed, or its metadata only (`info`).
     pub data: bool,
+    /// Whether the image is opened to be checked: damage that a check reports does not stop it.
+    pub check: bool,
     /// The cache mode.
     pub cache: CacheMode,
 }
@@ -37,6 +39,7 @@ impl OpenFlags {
         force_share: false,
         backing: true,
         data: true,
+        check: false,
         cache: CacheMode::WRITEBACK,
     };
 }

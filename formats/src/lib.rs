@@ -30,6 +30,7 @@ pub mod format;
 pub mod image;
 pub mod mapping;
 pub mod numbers;
+pub mod qcow2;
 pub mod units;
 
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
