@@ -1,2 +1,36 @@
-//! The tximg command.
-fn main() {}
+//! The tximg command: arguments, output, progress and exit codes.
+//!
+//! ```text
+//!   main ── getopt ── commands/<name> ──► store::ops::<name>
+//!             │            │
+//!           help         output, progress, report
+//! ```
+
+#![allow(dead_code, reason = "the frame stands before the commands that use all of it")]
+
+mod command;
+mod commands;
+mod getopt;
+mod help;
+mod output;
+mod program;
+mod report;
+mod top;
+
+use std::process::ExitCode;
+
+use crate::output::Output;
+use crate::program::Program;
+use crate::report::Failure;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let program = Program::new(args.next());
+    let out = Output::default();
+    let code = top::run(&program, &args.collect::<Vec<_>>(), &out);
+    let written = match out.finish() {
+        Ok(()) => 0,
+        Err(error) => Failure::from(error).tell(&program),
+    };
+    ExitCode::from(if code == 0 { written } else { code })
+}

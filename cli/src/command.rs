@@ -1,0 +1,265 @@
+//! What a command is: a name, a table of options, and a function.
+//!
+//! The parser and the help text read the same tables, so neither can know an option that the other
+//! does not.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::getopt::{Occurrence, Parsed};
+use crate::output::Output;
+use crate::program::Program;
+use crate::report::{Failure, Outcome};
+
+/// A command.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// The word on the command line.
+    pub(crate) name: &'static str,
+    /// What it is for, as one line.
+    pub(crate) summary: &'static str,
+    /// The syntax of the operands.
+    pub(crate) syntax: &'static str,
+    /// Every option it knows, in the order in which ambiguous ones are listed.
+    pub(crate) options: &'static [Opt],
+    /// What the operands mean.
+    pub(crate) operands: &'static [(&'static str, &'static str)],
+    /// Does it.
+    pub(crate) run: fn(&Env<'_>, &Args) -> Outcome,
+}
+
+/// An option.
+#[derive(Debug)]
+pub(crate) struct Opt {
+    /// Which one it is to the command.
+    pub(crate) id: Id,
+    /// `-x`.
+    pub(crate) short: Option<char>,
+    /// `--name`, and its synonyms.
+    pub(crate) long: &'static [&'static str],
+    /// Whether a value follows.
+    pub(crate) value: Value,
+    /// What it does, for the help.
+    pub(crate) help: &'static str,
+    /// The long names that qemu-img 10.0.2 does not know: they are never found by a prefix, so
+    /// that no prefix which works there becomes ambiguous here.
+    extra: &'static [&'static str],
+}
+
+/// Whether a value follows an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// No.
+    None,
+    /// Yes; this is how the help calls it.
+    Required(&'static str),
+}
+
+impl Opt {
+    /// An option of qemu-img.
+    pub(crate) const fn new(
+        id: Id,
+        short: Option<char>,
+        long: &'static [&'static str],
+        value: Value,
+        help: &'static str,
+    ) -> Self {
+        Self { id, short, long, value, help, extra: &[] }
+    }
+
+    /// The same option, some of whose long names are tximg's own.
+    pub(crate) const fn extra(self, extra: &'static [&'static str]) -> Self {
+        Self { extra, ..self }
+    }
+
+    /// Whether that long name is tximg's own.
+    pub(crate) fn is_extra(&self, long: &str) -> bool {
+        self.extra.contains(&long)
+    }
+}
+
+/// The options of all commands, by meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "the table is complete before every command is")]
+pub(crate) enum Id {
+    Add,
+    Aio,
+    Apply,
+    Backing,
+    BackingCache,
+    BackingChain,
+    BackingFormat,
+    BackingUnsafe,
+    Base,
+    Bitmaps,
+    BufferSize,
+    Cache,
+    Clear,
+    Compress,
+    CopyRange,
+    Count,
+    Create,
+    Delete,
+    Depth,
+    Disable,
+    Drop,
+    Enable,
+    FlushInterval,
+    Force,
+    ForceShare,
+    Format,
+    Granularity,
+    Help,
+    ImageOpts,
+    List,
+    MaxLength,
+    Merge,
+    Native,
+    NoCreate,
+    NoDrain,
+    Object,
+    Offset,
+    OobWrites,
+    Options,
+    Output,
+    Parallel,
+    Pattern,
+    Preallocation,
+    Progress,
+    Quiet,
+    Rate,
+    Remove,
+    Repair,
+    Salvage,
+    SecondFormat,
+    Shrink,
+    Size,
+    SkipBrokenBitmaps,
+    Snapshot,
+    SourceCache,
+    SparseSize,
+    StartOffset,
+    StepSize,
+    Strict,
+    TargetFormat,
+    TargetImageOpts,
+    TargetIsZero,
+    Trace,
+    Version,
+    Write,
+}
+
+/// The arguments of one command, sorted.
+#[derive(Debug)]
+pub(crate) struct Args {
+    parsed: Parsed,
+}
+
+/// An option as it was given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// Which option.
+    pub(crate) id: Id,
+    value: Option<&'a OsStr>,
+}
+
+impl<'a> Given<'a> {
+    /// The value; empty for an option without one.
+    pub(crate) fn value(&self) -> &'a OsStr {
+        self.value.unwrap_or_default()
+    }
+
+    /// The value as text, with replacement characters where it is none.
+    pub(crate) fn text(&self) -> std::borrow::Cow<'a, str> {
+        self.value().to_string_lossy()
+    }
+
+    /// The value as bytes.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.value().as_bytes()
+    }
+}
+
+impl Args {
+    pub(crate) fn new(parsed: Parsed) -> Self {
+        Self { parsed }
+    }
+
+    /// The options in the order given. An error stands where the command line goes wrong, after
+    /// the options before it: what an earlier option's value has wrong is reported first.
+    pub(crate) fn options(&self) -> impl Iterator<Item = Result<Given<'_>, Failure>> {
+        self.parsed.options.iter().map(|option| match option {
+            Ok(Occurrence { opt, .. }) if opt.id == Id::Help => Err(Failure::help()),
+            Ok(Occurrence { opt, value }) => Ok(Given { id: opt.id, value: value.as_deref() }),
+            Err(problem) => Err(Failure::getopt(problem)),
+        })
+    }
+
+    /// Everything that is not an option.
+    pub(crate) fn operands(&self) -> &[OsString] {
+        &self.parsed.positionals
+    }
+}
+
+/// What a command runs in.
+#[derive(Debug)]
+pub(crate) struct Env<'a> {
+    /// The program's names.
+    pub(crate) program: &'a Program,
+    /// Standard output.
+    pub(crate) out: &'a Output,
+}
+
+impl Env<'_> {
+    /// Tells the reader something that stops nothing.
+    pub(crate) fn warn(&self, message: &str) {
+        self.program.complain(&[b"warning: ", message.as_bytes()].concat());
+    }
+}
+
+/// `-h`
+pub(crate) const HELP: Opt =
+    Opt::new(Id::Help, Some('h'), &["help"], Value::None, "print this help and exit");
+/// `-q`
+pub(crate) const QUIET: Opt = Opt::new(Id::Quiet, Some('q'), &["quiet"], Value::None, "print errors only");
+/// `-p`
+pub(crate) const PROGRESS: Opt =
+    Opt::new(Id::Progress, Some('p'), &["progress"], Value::None, "print how far the work is");
+/// `--object`
+pub(crate) const OBJECT: Opt = Opt::new(
+    Id::Object,
+    None,
+    &["object"],
+    Value::Required("OBJDEF"),
+    "define an object that image options refer to, such as a secret",
+);
+/// `-f`
+pub(crate) const FORMAT: Opt = Opt::new(
+    Id::Format,
+    Some('f'),
+    &["format"],
+    Value::Required("FMT"),
+    "format of the image; found by looking at it if not given",
+);
+/// `--image-opts`
+pub(crate) const IMAGE_OPTS: Opt = Opt::new(
+    Id::ImageOpts,
+    None,
+    &["image-opts"],
+    Value::None,
+    "take FILENAME as block options (driver=...,file.filename=...), not as a name",
+);
+/// `-U`
+pub(crate) const FORCE_SHARE: Opt = Opt::new(
+    Id::ForceShare,
+    Some('U'),
+    &["force-share"],
+    Value::None,
+    "read although another process may be writing",
+);
+/// `--output`
+pub(crate) const OUTPUT: Opt =
+    Opt::new(Id::Output, None, &["output"], Value::Required("human|json"), "form of the output");
+/// `FILENAME`
+pub(crate) const FILENAME: (&str, &str) =
+    ("FILENAME", "the image: a name, or block options with --image-opts");

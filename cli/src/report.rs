@@ -1,0 +1,123 @@
+//! From an error to lines on standard error and an exit code.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::getopt::Problem;
+use crate::program::{Program, stderr_line};
+
+/// How a command ended: its exit code, or why it did not get there.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+/// Exit code of a command that did what it was asked.
+pub(crate) const SUCCESS: u8 = 0;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    hint: Option<String>,
+    code: u8,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// The help was asked for, which is no failure.
+    Help,
+    /// The option parser met something it does not know.
+    Getopt(OsString),
+    /// The arguments do not fit; the help is pointed to.
+    Usage(OsString),
+    /// Anything else that is told in a line.
+    Message(OsString),
+    /// Everything has been said.
+    Silent,
+}
+
+impl Failure {
+    /// A failure told as `<program>: <message>`.
+    pub(crate) fn message(message: impl Into<OsString>) -> Self {
+        Self::new(Kind::Message(message.into()))
+    }
+
+    /// The same, followed by a line that points to the command's help.
+    pub(crate) fn usage(message: impl Into<OsString>) -> Self {
+        Self::new(Kind::Usage(message.into()))
+    }
+
+    /// What the option parser complains about.
+    pub(crate) fn getopt(problem: &Problem) -> Self {
+        Self::new(Kind::Getopt(problem.0.clone()))
+    }
+
+    /// Not a failure: the help is to be printed instead.
+    pub(crate) fn help() -> Self {
+        Self { code: SUCCESS, ..Self::new(Kind::Help) }
+    }
+
+    /// A failure about which everything has been said.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self { code, ..Self::new(Kind::Silent) }
+    }
+
+    /// The same failure with another exit code than 1.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Whether the help was asked for.
+    pub(crate) fn is_help(&self) -> bool {
+        matches!(self.kind, Kind::Help)
+    }
+
+    /// Says it on standard error; the exit code remains.
+    pub(crate) fn tell(&self, program: &Program) -> u8 {
+        match &self.kind {
+            Kind::Help | Kind::Silent => {}
+            Kind::Getopt(message) => {
+                program.complain_as_invoked(message.as_bytes());
+                program.point_to_help();
+            }
+            Kind::Usage(message) => {
+                program.complain(message.as_bytes());
+                program.point_to_help();
+            }
+            Kind::Message(message) => program.complain(message.as_bytes()),
+        }
+        if let Some(hint) = &self.hint {
+            stderr_line(hint.as_bytes());
+        }
+        self.code
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, hint: None, code: 1 }
+    }
+}
+
+impl From<formats::Error> for Failure {
+    fn from(error: formats::Error) -> Self {
+        Self { hint: error.hint().map(str::to_owned), ..Self::message(error.report()) }
+    }
+}
+
+impl From<journal::Error> for Failure {
+    fn from(error: journal::Error) -> Self {
+        formats::Error::from(error).into()
+    }
+}
+
+/// Output that could not be written. A reader that went away wants no more words.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::silent(1),
+            _ => {
+                let text = error.to_string();
+                let reason = text.split(" (os error ").next().unwrap_or_default();
+                Self::message(format!("Could not write output: {reason}"))
+            }
+        }
+    }
+}
