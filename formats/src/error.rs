@@ -137,7 +137,9 @@ impl StdError for Error {
 impl From<journal::Error> for Error {
     /// A failure of the floor without a sentence of its own: the report is the reason alone.
     fn from(source: journal::Error) -> Self {
-        Self { kind: ErrorKind::Io, message: String::new(), hint: None, source: Some(Box::new(source)) }
+        let hint = (source.kind() == journal::ErrorKind::Locked)
+            .then(|| format!("Is another process using the image [{}]?", source.path().display()));
+        Self { kind: ErrorKind::Io, message: String::new(), hint, source: Some(Box::new(source)) }
     }
 }
 

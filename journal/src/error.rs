@@ -83,11 +83,12 @@ impl Error {
         self.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
-    /// The reason alone, worded as `strerror` does ("No such file or directory").
+    /// The reason alone, worded as `strerror` does ("No such file or directory"); for
+    /// [`ErrorKind::Locked`] the complaint.
     pub fn reason(&self) -> String {
         match (self.os_code(), self.kind) {
             (Some(code), _) => strerror(code),
-            (None, ErrorKind::Locked) => "Resource temporarily unavailable".to_owned(),
+            (None, ErrorKind::Locked) => self.op.to_owned(),
             (None, ErrorKind::Unsupported) => strerror(libc::ENOTSUP),
             (None, ErrorKind::UnexpectedEnd | ErrorKind::Latched | ErrorKind::Io) => strerror(libc::EIO),
             (None, ErrorKind::NotFound) => strerror(libc::ENOENT),
@@ -109,6 +110,9 @@ pub(crate) fn strerror(code: i32) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == ErrorKind::Locked {
+            return f.write_str(self.op);
+        }
         write!(f, "Could not {} '{}'", self.op, self.path.display())?;
         if let Some(offset) = self.offset {
             write!(f, " at offset {offset}")?;

@@ -26,12 +26,16 @@
 //! * **A new file is all or nothing.** A [`Draft`] is invisible under its target's name until it
 //!   is published, and gone if it is dropped.
 
+mod buffer;
 mod disk;
 mod error;
 mod fs;
 mod lock;
+mod real;
 
+pub use buffer::{AlignedBuf, PAGE};
 pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Zeroing};
 pub use error::{Error, ErrorKind, Result};
 pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions};
 pub use lock::{Claim, Permissions};
+pub use real::RealFs;

@@ -1,0 +1,363 @@
+//! A regular file or a device.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use rustix::fs::{FallocateFlags, SeekFrom, Stat};
+use rustix::io::Errno;
+
+use super::direct::Bypass;
+use super::lock::Locks;
+use super::transfer;
+use crate::{
+    Allocate, Caching, Claim, Disk, DiskKind, DiskStatus, Error, ErrorKind, Extent, ExtentKind, Result,
+    Zeroing,
+};
+
+/// The most bytes that one offloaded copy is asked for, so that it stays interruptible.
+const COPY_STEP: u64 = 1 << 30;
+/// Where zeroes must be written as data, this many go at once.
+const ZERO_STEP: usize = 1 << 20;
+
+/// An open file of the operating system.
+#[derive(Debug)]
+pub(super) struct FileDisk {
+    fd: OwnedFd,
+    path: PathBuf,
+    kind: DiskKind,
+    caching: Caching,
+    syncing: Syncing,
+    latched: AtomicBool,
+    bypass: Bypass,
+    locks: Mutex<Locks>,
+    /// Writers share it; whoever compares the length and then changes it holds it alone.
+    length: RwLock<()>,
+}
+
+/// Whether a sync reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syncing {
+    /// It does.
+    Durable,
+    /// The caller asked for a file that may be lost.
+    Skipped,
+}
+
+impl FileDisk {
+    /// A disk over a descriptor that goes through the page cache.
+    pub(super) fn new(fd: OwnedFd, path: &Path, caching: Caching, syncing: Syncing) -> Result<Self> {
+        let failed = |error: io::Error| Error::os("open", path, None, error);
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?;
+        let kind = kind_of(&stat);
+        let bypass = Bypass::new(kind);
+        if caching == Caching::Direct {
+            bypass.require(fd.as_fd()).map_err(failed)?;
+        }
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+            kind,
+            caching,
+            syncing,
+            latched: AtomicBool::new(false),
+            bypass,
+            locks: Mutex::new(Locks::new()),
+            length: RwLock::new(()),
+        })
+    }
+
+    /// The kind of file, as it was when it was opened.
+    pub(super) fn kind(&self) -> DiskKind {
+        self.kind
+    }
+
+    /// The path it was opened by.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes data, length and attributes durable; after a failure nothing is trusted again.
+    pub(super) fn sync_all(&self) -> Result<()> {
+        self.sync_by(|fd| rustix::fs::fsync(fd))
+    }
+
+    fn sync_by(&self, sync: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<()>) -> Result<()> {
+        let fd = self.usable("sync", None)?;
+        if self.syncing == Syncing::Skipped {
+            return Ok(());
+        }
+        match retry(|| sync(fd)) {
+            Ok(()) => Ok(()),
+            // Pipes and some character devices have nothing to sync.
+            Err(Errno::INVAL | Errno::ROFS) if self.kind != DiskKind::Regular => Ok(()),
+            Err(errno) => {
+                self.latched.store(true, Ordering::SeqCst);
+                Err(self.error("sync", None, errno))
+            }
+        }
+    }
+
+    /// The descriptor, unless the disk is latched.
+    fn usable(&self, op: &'static str, offset: Option<u64>) -> Result<BorrowedFd<'_>> {
+        if self.latched.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Latched, op, &self.path, offset));
+        }
+        Ok(self.fd.as_fd())
+    }
+
+    fn error(&self, op: &'static str, offset: Option<u64>, errno: Errno) -> Error {
+        Error::os(op, &self.path, offset, errno.into())
+    }
+
+    fn locks(&self) -> MutexGuard<'_, Locks> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a write, which must not meet a change of length that was decided before it.
+    fn writing<T>(
+        &self,
+        offset: u64,
+        write: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        let fd = self.usable("write", Some(offset))?;
+        let _shared = self.length.read().unwrap_or_else(PoisonError::into_inner);
+        write(fd).map_err(|errno| self.error("write", Some(offset), errno))
+    }
+
+    /// Grows a file to `len`, unless it is longer already.
+    fn grow_to(&self, fd: BorrowedFd<'_>, len: u64) -> Result<()> {
+        let _alone = self.length.write().unwrap_or_else(PoisonError::into_inner);
+        if self.len()? < len {
+            retry(|| rustix::fs::ftruncate(fd, len)).map_err(|errno| self.error("resize", None, errno))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a range within the file read as zeroes by the cheapest way that works.
+    fn zero_within(&self, range: Range<u64>, how: Zeroing) -> Result<()> {
+        const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
+        const KEEP: FallocateFlags = FallocateFlags::ZERO_RANGE.union(FallocateFlags::KEEP_SIZE);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let fd = self.usable("write zeroes to", Some(range.start))?;
+        let ways = match how {
+            Zeroing::Unmap => [PUNCH, KEEP],
+            Zeroing::Keep => [KEEP, KEEP],
+        };
+        for way in ways {
+            match retry(|| rustix::fs::fallocate(fd, way, range.start, range.end - range.start)) {
+                Ok(()) => return Ok(()),
+                Err(errno) if is_unsupported(errno) => {}
+                Err(errno) => return Err(self.error("write zeroes to", Some(range.start), errno)),
+            }
+        }
+        self.write_zeroes(range)
+    }
+
+    fn write_zeroes(&self, range: Range<u64>) -> Result<()> {
+        let zeroes = vec![0; usize::try_from(range.end - range.start).unwrap_or(ZERO_STEP).min(ZERO_STEP)];
+        let mut offset = range.start;
+        while offset < range.end {
+            let step = usize::try_from(range.end - offset).unwrap_or(ZERO_STEP).min(ZERO_STEP);
+            self.write_at(offset, &zeroes[..step])?;
+            offset += step as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Disk for FileDisk {
+    fn len(&self) -> Result<u64> {
+        let fd = self.usable("get the length of", None)?;
+        length_of(fd, self.kind).map_err(|errno| self.error("get the length of", None, errno))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let fd = self.usable("read", Some(offset))?;
+        match self.caching {
+            Caching::Cached => transfer::read(fd, offset, buf),
+            Caching::Direct => self.bypass.read(fd, offset, buf),
+        }
+        .map_err(|errno| self.error("read", Some(offset), errno))
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        if self.read_at(offset, buf)? < buf.len() {
+            return Err(Error::new(ErrorKind::UnexpectedEnd, "read", &self.path, Some(offset)));
+        }
+        Ok(())
+    }
+
+    fn write_vectored_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<()> {
+        self.writing(offset, |fd| match self.caching {
+            Caching::Cached => transfer::write_vectored(fd, offset, bufs),
+            Caching::Direct => self.bypass.write_vectored(fd, offset, bufs),
+        })
+    }
+
+    fn write_bulk_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        self.writing(offset, |fd| match self.caching {
+            Caching::Cached => self.bypass.write_bulk(fd, offset, buf),
+            Caching::Direct => self.bypass.write_vectored(fd, offset, &[IoSlice::new(buf)]),
+        })
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        let fd = self.usable("resize", None)?;
+        if self.kind == DiskKind::Regular {
+            let _alone = self.length.write().unwrap_or_else(PoisonError::into_inner);
+            return retry(|| rustix::fs::ftruncate(fd, len))
+                .map_err(|errno| self.error("resize", None, errno));
+        }
+        if len <= self.len()? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "grow the device", &self.path, None))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.sync_by(|fd| rustix::fs::fdatasync(fd))
+    }
+
+    fn allocate(&self, range: Range<u64>, how: Allocate) -> Result<()> {
+        let fd = self.usable("allocate space in", Some(range.start))?;
+        let flags = match how {
+            Allocate::Grow => FallocateFlags::empty(),
+            Allocate::KeepLength => FallocateFlags::KEEP_SIZE,
+        };
+        if range.is_empty() {
+            return Ok(());
+        }
+        retry(|| rustix::fs::fallocate(fd, flags, range.start, range.end - range.start))
+            .map_err(|errno| self.error("allocate space in", Some(range.start), errno))
+    }
+
+    fn zero(&self, range: Range<u64>, how: Zeroing) -> Result<()> {
+        let fd = self.usable("write zeroes to", Some(range.start))?;
+        let len = self.len()?;
+        self.zero_within(range.start..range.end.min(len), how)?;
+        if range.end <= len || range.is_empty() {
+            return Ok(());
+        }
+        if self.kind != DiskKind::Regular {
+            return Err(Error::new(ErrorKind::Unsupported, "grow the device", &self.path, None));
+        }
+        self.grow_to(fd, range.end)?;
+        match how {
+            Zeroing::Unmap => Ok(()),
+            Zeroing::Keep => match self.allocate(range.start.max(len)..range.end, Allocate::KeepLength) {
+                Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+                other => other,
+            },
+        }
+    }
+
+    fn copy_from(&self, offset: u64, source: &dyn Disk, source_offset: u64, len: u64) -> Result<u64> {
+        let unsupported = || Error::new(ErrorKind::Unsupported, "copy into", &self.path, Some(offset));
+        let from = source.descriptor().ok_or_else(unsupported)?;
+        let step = usize::try_from(len.min(COPY_STEP)).unwrap_or(usize::MAX);
+        let fd = self.usable("copy into", Some(offset))?;
+        let _shared = self.length.read().unwrap_or_else(PoisonError::into_inner);
+        let copied = retry(|| {
+            let (mut read_from, mut write_to) = (source_offset, offset);
+            rustix::fs::copy_file_range(from, Some(&mut read_from), fd, Some(&mut write_to), step)
+        });
+        match copied {
+            // Some filesystems answer "nothing" where they mean "cannot".
+            Ok(0) if len > 0 && source_offset < source.len()? => Err(unsupported()),
+            Ok(copied) => Ok(copied as u64),
+            Err(Errno::INVAL | Errno::XDEV | Errno::BADF | Errno::TXTBSY | Errno::PERM) => Err(unsupported()),
+            Err(errno) => Err(self.error("copy into", Some(offset), errno)),
+        }
+    }
+
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        const REST: Extent = Extent { kind: ExtentKind::Hole, end: u64::MAX };
+        let fd = self.usable("find holes in", Some(offset))?;
+        if i64::try_from(offset).is_err() {
+            return Ok(REST);
+        }
+        let data_to_end = || {
+            let len = self.len()?;
+            Ok(if offset < len { Extent { kind: ExtentKind::Data, end: len } } else { REST })
+        };
+        match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
+            Ok(start) if start > offset => return Ok(Extent { kind: ExtentKind::Hole, end: start }),
+            Ok(_) => {}
+            Err(Errno::NXIO) => return Ok(REST),
+            Err(_) => return data_to_end(),
+        }
+        match rustix::fs::seek(fd, SeekFrom::Hole(offset)) {
+            Ok(end) if end > offset => Ok(Extent { kind: ExtentKind::Data, end }),
+            // The file shrank, or a writer was between the two questions.
+            Ok(_) | Err(_) => data_to_end(),
+        }
+    }
+
+    fn status(&self) -> Result<DiskStatus> {
+        let fd = self.usable("get the status of", None)?;
+        let failed = |errno| self.error("get the status of", None, errno);
+        let stat = rustix::fs::fstat(fd).map_err(failed)?;
+        let mut status = status_of(&stat);
+        status.len = length_of(fd, self.kind).map_err(failed)?;
+        status.direct_alignment = self.bypass.alignment(fd);
+        Ok(status)
+    }
+
+    fn lock(&self, claim: Claim) -> Result<()> {
+        let fd = self.usable("lock", None)?;
+        self.locks().change(fd, &self.path, claim)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        (!self.latched.load(Ordering::SeqCst)).then(|| self.fd.as_fd())
+    }
+}
+
+/// What a `stat` alone tells; the length of a device and the direct alignment need a descriptor.
+pub(super) fn status_of(stat: &Stat) -> DiskStatus {
+    DiskStatus {
+        kind: kind_of(stat),
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        direct_alignment: None,
+        identity: (stat.st_dev, stat.st_ino),
+        links: stat.st_nlink,
+    }
+}
+
+fn kind_of(stat: &Stat) -> DiskKind {
+    use rustix::fs::FileType;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => DiskKind::Regular,
+        FileType::BlockDevice => DiskKind::Block,
+        FileType::CharacterDevice => DiskKind::Character,
+        _ => DiskKind::Stream,
+    }
+}
+
+fn length_of(fd: BorrowedFd<'_>, kind: DiskKind) -> rustix::io::Result<u64> {
+    match kind {
+        DiskKind::Regular => Ok(u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0)),
+        // The position is not used by anybody, so it may be moved.
+        DiskKind::Block => rustix::fs::seek(fd, SeekFrom::End(0)),
+        DiskKind::Character | DiskKind::Stream => Ok(0),
+    }
+}
+
+/// Whether a space request failed only because this file has no such request.
+fn is_unsupported(errno: Errno) -> bool {
+    // A device refuses ranges that are not whole sectors with "invalid argument", and files that
+    // are no files with "no such device".
+    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV)
+}
+
+/// Repeats a call that a signal interrupted.
+pub(super) fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    rustix::io::retry_on_intr(call)
+}
