@@ -70,7 +70,7 @@ pub trait Driver: Debug + Send + Sync {
 ///
 /// Nothing that is linked is visible to another opener before [`Writer::commit`]; an image that
 /// is dropped uncommitted is as it was.
-pub trait Writer: Send + Sync {
+pub trait Writer: Debug + Send + Sync {
     /// Prepared ranges start and end on multiples of this many bytes (but for the image's end).
     fn granularity(&self) -> u64;
 

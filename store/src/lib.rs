@@ -5,5 +5,7 @@
 
 pub mod ops;
 mod progress;
+mod select;
 
 pub use progress::{NoProgress, Progress};
+pub use select::SnapshotSelector;
