@@ -15,6 +15,7 @@ mod help;
 mod output;
 mod program;
 mod report;
+mod size;
 mod top;
 
 use std::process::ExitCode;

@@ -91,6 +91,15 @@ impl Failure {
         self.code
     }
 
+    /// What it says, without the program's name.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        match &self.kind {
+            Kind::Help | Kind::Silent => String::new(),
+            Kind::Getopt(text) | Kind::Usage(text) | Kind::Message(text) => text.display().to_string(),
+        }
+    }
+
     fn new(kind: Kind) -> Self {
         Self { kind, hint: None, code: 1 }
     }

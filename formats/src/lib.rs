@@ -28,6 +28,7 @@ pub mod engine;
 pub mod error;
 pub mod format;
 pub mod image;
+pub mod json;
 pub mod mapping;
 pub mod numbers;
 pub mod qcow2;
