@@ -62,7 +62,7 @@ fn print(text: &mut String, value: &Value, indent: Option<usize>) {
     match value {
         Value::String(string) => quote(text, string),
         Value::Array(items) => {
-            list(text, ['[', ']'], items, indent, |text, item, indent| print(text, item, indent));
+            list(text, ['[', ']'], items, indent, print);
         }
         Value::Object(map) => {
             list(text, ['{', '}'], &in_order(map), indent, |text, (key, value), indent| {
