@@ -25,6 +25,8 @@ pub(crate) struct Failure {
 enum Kind {
     /// The help was asked for, which is no failure.
     Help,
+    /// An option's value asked a question; this is the answer.
+    Answer(String),
     /// The option parser met something it does not know.
     Getopt(OsString),
     /// The arguments do not fit; the help is pointed to.
@@ -56,6 +58,11 @@ impl Failure {
         Self { code: SUCCESS, ..Self::new(Kind::Help) }
     }
 
+    /// Not a failure either: an option's value asked for this text on standard output.
+    pub(crate) fn answer(text: String) -> Self {
+        Self { code: SUCCESS, ..Self::new(Kind::Answer(text)) }
+    }
+
     /// A failure about which everything has been said.
     pub(crate) fn silent(code: u8) -> Self {
         Self { code, ..Self::new(Kind::Silent) }
@@ -66,15 +73,24 @@ impl Failure {
         Self { code, ..self }
     }
 
-    /// Whether the help was asked for.
-    pub(crate) fn is_help(&self) -> bool {
-        matches!(self.kind, Kind::Help)
+    /// The same failure with a second line that says what to do about it.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// What was asked for on standard output instead of the command's work, if anything was.
+    pub(crate) fn asked(&self, help: impl FnOnce() -> String) -> Option<String> {
+        match &self.kind {
+            Kind::Help => Some(help()),
+            Kind::Answer(text) => Some(text.clone()),
+            _ => None,
+        }
     }
 
     /// Says it on standard error; the exit code remains.
     pub(crate) fn tell(&self, program: &Program) -> u8 {
         match &self.kind {
-            Kind::Help | Kind::Silent => {}
+            Kind::Help | Kind::Answer(_) | Kind::Silent => {}
             Kind::Getopt(message) => {
                 program.complain_as_invoked(message.as_bytes());
                 program.point_to_help();
@@ -95,7 +111,7 @@ impl Failure {
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
         match &self.kind {
-            Kind::Help | Kind::Silent => String::new(),
+            Kind::Help | Kind::Answer(_) | Kind::Silent => String::new(),
             Kind::Getopt(text) | Kind::Usage(text) | Kind::Message(text) => text.display().to_string(),
         }
     }

@@ -64,8 +64,8 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
     match (command.run)(&Env { program, out }, &args) {
         Ok(code) => code,
         Err(failure) => {
-            if failure.is_help() {
-                out.print(help::command(program, command));
+            if let Some(text) = failure.asked(|| help::command(program, command)) {
+                out.print(text);
             }
             failure.tell(program)
         }
