@@ -6,6 +6,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use formats::{OpenContext, PermissiveGate};
+use journal::RealFs;
+
 use crate::getopt::{Occurrence, Parsed};
 use crate::output::Output;
 use crate::program::Program;
@@ -211,6 +214,11 @@ pub(crate) struct Env<'a> {
 }
 
 impl Env<'_> {
+    /// What opening images needs: the real files, and no gate.
+    pub(crate) fn context(&self) -> OpenContext<'static> {
+        OpenContext { fs: &RealFs, gate: &PermissiveGate }
+    }
+
     /// Tells the reader something that stops nothing.
     pub(crate) fn warn(&self, message: &str) {
         self.program.complain(&[b"warning: ", message.as_bytes()].concat());

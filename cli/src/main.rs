@@ -15,6 +15,7 @@ mod help;
 mod object;
 mod output;
 mod program;
+mod progress;
 mod report;
 mod size;
 mod top;

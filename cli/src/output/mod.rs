@@ -1,15 +1,15 @@
 //! Standard output: gathered, written in large pieces, and never lost without a word.
 
-use std::cell::RefCell;
 use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Gathered output is written when it is this long.
 const CHUNK: usize = 64 * 1024;
 
-/// Standard output of a command.
+/// Standard output of a command, from any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    state: RefCell<State>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ struct State {
 impl Output {
     /// Adds text.
     pub(crate) fn print(&self, text: impl AsRef<[u8]>) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         state.gathered.extend_from_slice(text.as_ref());
         if state.gathered.len() >= CHUNK {
             state.drain();
@@ -36,12 +36,16 @@ impl Output {
 
     /// Writes what was gathered, so that a reader sees it now.
     pub(crate) fn flush(&self) {
-        self.state.borrow_mut().drain();
+        self.lock().drain();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes the rest; tells whether everything ever printed arrived.
     pub(crate) fn finish(&self) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         state.drain();
         state.failure.take().map_or(Ok(()), Err)
     }
