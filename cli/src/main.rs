@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod size;
 mod top;
+mod trace;
 
 use std::process::ExitCode;
 

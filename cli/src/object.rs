@@ -22,7 +22,8 @@ struct Kind {
     name: &'static str,
     /// Parameters that must be given.
     required: &'static [&'static str],
-    /// Parameters and their types, as the help lists them. A name that ends in `.` is a prefix.
+    /// Parameters and their types, as the help lists them. A name that ends in `-` or `.` is a
+    /// prefix.
     parameters: &'static [(&'static str, &'static str)],
 }
 
@@ -75,7 +76,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "throttle-group",
         required: &[],
-        parameters: &[("limits", "ThrottleLimits"), ("x-", "int")],
+        parameters: &[("limits.", "ThrottleLimits"), ("x-", "int")],
     },
     Kind {
         name: "tls-creds-anon",
@@ -181,9 +182,9 @@ impl Kind {
             return Err(Failure::message(format!("Parameter '{missing}' is missing")));
         }
         let known = |given: &[u8]| {
-            self.parameters.iter().any(|(name, _)| match name.strip_suffix('-') {
-                Some(_) => given.starts_with(name.as_bytes()),
-                None => given == name.as_bytes() || (*name == "limits" && given.starts_with(b"limits.")),
+            self.parameters.iter().any(|(name, _)| match name.ends_with(['-', '.']) {
+                true => given.starts_with(name.as_bytes()),
+                false => given == name.as_bytes(),
             })
         };
         match parameters.keys().find(|given| !known(given)) {

@@ -1,13 +1,13 @@
 //! The command line up to the command's name.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 
 use crate::command::{Args, Command, Env, Id, Opt, Value};
 use crate::getopt::{self, Order};
 use crate::output::Output;
 use crate::program::Program;
-use crate::report::{Failure, SUCCESS};
+use crate::report::Failure;
+use crate::trace::Trace;
 use crate::{commands, help};
 
 /// The options before the command's name.
@@ -26,31 +26,37 @@ pub(crate) const OPTIONS: &[Opt] = &[
 /// Runs the whole command line; the exit code remains.
 pub(crate) fn run(program: &Program, args: &[OsString], out: &Output) -> u8 {
     let parsed = getopt::parse(args, OPTIONS, Order::OptionsFirst);
-    for option in &parsed.options {
-        match option {
-            Err(problem) => return Failure::getopt(problem).tell(program),
-            Ok(given) => match given.opt.id {
-                Id::Help => {
-                    out.print(help::global(program));
-                    return SUCCESS;
-                }
-                Id::Version => {
-                    out.print(program.version());
-                    return SUCCESS;
-                }
-                _ => {}
-            },
+    match before_command(program, &Args::new(parsed)) {
+        Ok((command, rest)) => run_command(&program.command(command.name), command, &rest, out),
+        Err(failure) => {
+            if let Some(text) = failure.asked(|| help::global(program)) {
+                out.print(text);
+            }
+            failure.tell(program)
         }
     }
-    let Some((name, rest)) = parsed.positionals.split_first() else {
-        return Failure::usage("Not enough arguments").tell(program);
+}
+
+/// Follows the options before the command's name; finds the command and its arguments.
+fn before_command(program: &Program, args: &Args) -> Result<(&'static Command, Vec<OsString>), Failure> {
+    let mut trace = Trace::default();
+    for option in args.options() {
+        let option = option?;
+        match option.id {
+            Id::Version => return Err(Failure::answer(program.version())),
+            _ => trace.add(option.value())?,
+        }
+    }
+    trace.start()?;
+    let Some((name, rest)) = args.operands().split_first() else {
+        return Err(Failure::usage("Not enough arguments"));
     };
     match commands::ALL.iter().find(|command| name == command.name) {
-        Some(command) => run_command(&program.command(command.name), command, rest, out),
+        Some(command) => Ok((command, rest.to_vec())),
         None => {
-            let message = [b"Command not found: ", name.as_bytes()].concat();
-            let message = <OsString as std::os::unix::ffi::OsStringExt>::from_vec(message);
-            Failure::usage(message).tell(program)
+            let mut message = OsString::from("Command not found: ");
+            message.push(name);
+            Err(Failure::usage(message))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Standard output: gathered, written in large pieces, and never lost without a word.
 
+mod closed;
+
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -61,6 +63,9 @@ impl State {
 }
 
 fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    if closed::at_start() {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()

@@ -1,0 +1,134 @@
+//! `-T`: what happens inside, written to standard error or to a file.
+//!
+//! The events are those of `tracing`; a pattern is compared with an event's target, the path of the
+//! module that reports it (`formats::qcow2::open`). `*` stands for any text, and a leading `-`
+//! turns what it matches off again.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing::Metadata;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+
+use crate::report::Failure;
+
+/// What `-T` asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    patterns: Vec<String>,
+    file: Option<PathBuf>,
+}
+
+impl Trace {
+    /// Takes one value of `-T`: `[[enable=]PATTERN][,events=FILE][,file=FILE]`.
+    pub(crate) fn add(&mut self, value: &OsStr) -> Result<(), Failure> {
+        if matches!(value.as_bytes(), b"help" | b"?") {
+            return Err(Failure::answer(HELP.to_owned()));
+        }
+        for (index, item) in value.as_bytes().split(|&byte| byte == b',').enumerate() {
+            let (key, text) = match item.iter().position(|&byte| byte == b'=') {
+                Some(at) => (&item[..at], &item[at + 1..]),
+                None if index == 0 => (&b"enable"[..], item),
+                None => (item, &b""[..]),
+            };
+            match key {
+                b"enable" => self.patterns.push(String::from_utf8_lossy(text).into_owned()),
+                b"events" => self.add_listed(Path::new(OsStr::from_bytes(text)))?,
+                b"file" => self.file = Some(PathBuf::from(OsStr::from_bytes(text))),
+                other => {
+                    let name = String::from_utf8_lossy(other);
+                    return Err(Failure::message(format!("Invalid parameter '{name}'")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the patterns that a file lists, one a line; `#` begins a comment.
+    fn add_listed(&mut self, path: &Path) -> Result<(), Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::message(format!("{}: {}", path.display(), reason(&error))))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        self.patterns.extend(lines.map(str::to_owned));
+        Ok(())
+    }
+
+    /// Begins to report, if anything was asked for.
+    pub(crate) fn start(self) -> Result<(), Failure> {
+        let writer = match &self.file {
+            None => BoxMakeWriter::new(std::io::stderr),
+            Some(path) => BoxMakeWriter::new(Mutex::new(create(path)?)),
+        };
+        if self.patterns.is_empty() {
+            return Ok(());
+        }
+        let wanted = move |metadata: &Metadata<'_>| is_wanted(&self.patterns, metadata.target());
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter_fn(wanted)));
+        // It fails only where a subscriber was set before, and nothing sets one before this.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        Ok(())
+    }
+}
+
+const HELP: &str = "journal::*\nformats::*\nstore::*\n";
+
+#[expect(clippy::disallowed_methods, reason = "a log of this run, which need not survive anything")]
+fn create(path: &Path) -> Result<std::fs::File, Failure> {
+    std::fs::File::create(path).map_err(|error| {
+        Failure::message(format!("Error opening logfile {}: {}", path.display(), reason(&error)))
+    })
+}
+
+fn reason(error: &std::io::Error) -> String {
+    error.to_string().split(" (os error ").next().unwrap_or_default().to_owned()
+}
+
+/// The last pattern that matches decides.
+fn is_wanted(patterns: &[String], target: &str) -> bool {
+    patterns.iter().fold(false, |wanted, pattern| match pattern.strip_prefix('-') {
+        Some(off) => wanted && !matches(off, target),
+        None => wanted || matches(pattern, target),
+    })
+}
+
+/// Whether `text` is what `pattern` says, where `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|tail| {
+            tail.char_indices().map(|(at, _)| &tail[at..]).chain([""]).any(|end| matches(rest, end))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_matching_pattern_decides() {
+        let patterns = ["formats::*".to_owned(), "-formats::q*2".to_owned()];
+        assert!(is_wanted(&patterns, "formats::raw"));
+        assert!(!is_wanted(&patterns, "formats::qcow2"));
+        assert!(!is_wanted(&patterns, "journal"));
+        assert!(is_wanted(&["*".to_owned()], "journal"));
+    }
+
+    #[test]
+    fn values_are_taken_apart() {
+        let mut trace = Trace::default();
+        assert!(trace.add(OsStr::new("formats*,file=/tmp/x")).is_ok());
+        assert!(trace.add(OsStr::new("enable=store*")).is_ok());
+        assert_eq!(trace.patterns, ["formats*", "store*"]);
+        assert_eq!(trace.file, Some(PathBuf::from("/tmp/x")));
+        assert_eq!(
+            trace.add(OsStr::new("a,foo=bar")).err().map(|failure| failure.text()),
+            Some("Invalid parameter 'foo'".to_owned())
+        );
+    }
+}
