@@ -9,6 +9,7 @@
 //! ```
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 use journal::{Disk, Zeroing};
@@ -220,8 +221,9 @@ pub trait Bitmaps {
     /// All of them, in the directory's order.
     fn list(&self) -> &[BitmapInfo];
 
-    /// The dirty runs of the bitmap at that place in the list, in guest bytes, ascending.
-    fn load(&self, index: usize) -> Result<Vec<std::ops::Range<u64>>>;
+    /// Tells the visitor every dirty run of the bitmap at that place in the list, in guest bytes,
+    /// ascending, none touching the next.
+    fn visit(&self, index: usize, visitor: &mut dyn FnMut(Range<u64>) -> Result<()>) -> Result<()>;
 }
 
 /// A persistent dirty bitmap.

@@ -30,6 +30,7 @@ pub mod format;
 pub mod image;
 pub mod json;
 pub mod mapping;
+pub mod notice;
 pub mod numbers;
 pub mod qcow2;
 pub mod units;

@@ -299,6 +299,16 @@ impl L2Entry {
     }
 }
 
+/// A number as C prints it with `%#x`: in hexadecimal, but 0 without a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AltHex(pub u64);
+
+impl fmt::Display for AltHex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { f.write_str("0") } else { write!(f, "{:#x}", self.0) }
+    }
+}
+
 /// Why an L2 entry cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryFault {
@@ -320,7 +330,8 @@ impl fmt::Display for EntryFault {
             }
             Self::ZeroBeforeVersion3 => f.write_str("Zero cluster entry found in pre-v3 image"),
             Self::Unaligned(offset) => write!(f, "Cluster allocation offset {offset} unaligned"),
-            Self::Bitmap => f.write_str("Invalid cluster entry found"),
+            // Two spaces follow, as QEMU prints it.
+            Self::Bitmap => f.write_str("Invalid cluster entry found "),
         }
     }
 }

@@ -258,8 +258,7 @@ impl Header {
             let limit = u64::from(MAX_SNAPSHOTS);
             check_table(&geometry, self.snapshots, SNAPSHOT_MIN_SIZE, limit, "Snapshot table")?;
         }
-        let limit = MAX_L1_SIZE / TABLE_ENTRY_SIZE;
-        check_table(&geometry, self.l1, TABLE_ENTRY_SIZE, limit, "Active L1 table")?;
+        check_l1(&geometry, self.l1, "Active L1 table")?;
         let needed = geometry.l1_entries_for(self.size);
         if needed > i32::MAX as u64 {
             return Err(Error::new(ErrorKind::TooLarge, "Image is too big"));
@@ -409,6 +408,11 @@ fn parse_encryption(method: u32) -> Result<Option<Encryption>> {
         2 => Ok(Some(Encryption::Luks)),
         other => Err(Error::unsupported(format!("Unsupported encryption method {}", other as i32))),
     }
+}
+
+/// The place of an L1 table, the active one's or a snapshot's.
+pub fn check_l1(geometry: &Geometry, table: TableLocation, name: &str) -> Result<()> {
+    check_table(geometry, table, TABLE_ENTRY_SIZE, MAX_L1_SIZE / TABLE_ENTRY_SIZE, name)
 }
 
 /// A table's place: at most `limit` entries of `entry_size` bytes, cluster-aligned, within what a

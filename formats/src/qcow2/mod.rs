@@ -12,9 +12,199 @@
 //!
 //! * [`header`], [`feature`], [`extension`], [`entry`]: one door each from bytes to meaning.
 //! * [`geometry`]: sizes and index arithmetic.
+//! * [`table`], [`cache`], [`map`]: from guest offsets to runs.
+//! * [`snapshot`], [`bitmap`]: what else an image holds.
+//! * [`open`]: all of it put together; [`details`]: what a person is told of it.
 
+pub mod bitmap;
+pub mod cache;
+mod details;
 pub mod entry;
 pub mod extension;
 pub mod feature;
 pub mod geometry;
 pub mod header;
+pub mod map;
+pub mod open;
+mod preallocation;
+pub mod refcount;
+pub mod snapshot;
+pub mod table;
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use journal::Disk;
+
+use self::bitmap::Bitmap;
+use self::cache::L2Cache;
+use self::entry::L1Entry;
+use self::geometry::Geometry;
+use self::header::Header;
+use self::map::Files;
+pub use self::open::OpenRequest;
+use self::snapshot::SnapshotTable;
+use self::table::{L2Table, L2Tables};
+use crate::{
+    BackingReference, BitmapInfo, Bitmaps, Driver, Error, Format, FormatDetails, GuestOffset, Holes,
+    ImageFile, Mapping, Result, SnapshotInfo, Snapshots,
+};
+
+/// An opened qcow2 image.
+#[derive(Debug)]
+pub struct Qcow2 {
+    file: Arc<dyn Disk>,
+    /// The external data file, if the image has one and it was opened.
+    data_file: Option<Arc<dyn Disk>>,
+    header: Header,
+    geometry: Geometry,
+    backing: Option<BackingReference>,
+    l1: Vec<L1Entry>,
+    cache: L2Cache,
+    snapshots: SnapshotTable,
+    snapshot_infos: Vec<SnapshotInfo>,
+    bitmaps: Vec<Bitmap>,
+    bitmap_infos: Vec<BitmapInfo>,
+    /// What holes of the file mean, once somebody asked for data.
+    holes: OnceLock<Holes>,
+    corruption_told: AtomicBool,
+}
+
+impl Qcow2 {
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The sizes that follow from it.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The image file.
+    pub fn file(&self) -> &Arc<dyn Disk> {
+        &self.file
+    }
+
+    /// The file with plain guest clusters.
+    pub fn data_disk(&self) -> Result<&Arc<dyn Disk>> {
+        match &self.data_file {
+            Some(disk) => Ok(disk),
+            None if !self.geometry.external_data => Ok(&self.file),
+            None => Err(Error::invalid("The external data file was not opened")),
+        }
+    }
+
+    /// The active L1 table.
+    pub fn l1(&self) -> &[L1Entry] {
+        &self.l1
+    }
+
+    /// The snapshot table.
+    pub fn snapshot_table(&self) -> &SnapshotTable {
+        &self.snapshots
+    }
+
+    /// The bitmaps of the directory.
+    pub fn bitmap_directory(&self) -> &[Bitmap] {
+        &self.bitmaps
+    }
+
+    pub(crate) fn bitmap_infos(&self) -> &[BitmapInfo] {
+        &self.bitmap_infos
+    }
+
+    /// What a mapping needs to know of the files.
+    pub fn files_for_mapping(&self) -> Result<Files<'_>> {
+        Ok(Files {
+            image: &self.file,
+            data: self.data_disk()?,
+            holes: self.holes(),
+            codec: self.header.compression,
+            corruption_told: &self.corruption_told,
+        })
+    }
+
+    fn holes(&self) -> Holes {
+        // A file whose state cannot be asked keeps its clusters' word.
+        *self.holes.get_or_init(|| preallocation::holes(self).unwrap_or(Holes::Ignored))
+    }
+}
+
+impl L2Tables for Qcow2 {
+    fn l1_len(&self) -> usize {
+        self.l1.len()
+    }
+
+    fn l1_entry(&self, index: usize) -> L1Entry {
+        self.l1.get(index).copied().unwrap_or_default()
+    }
+
+    fn l2_table(&self, index: usize) -> Result<Option<L2Table>> {
+        self.cache.get(&*self.file, &self.geometry, &self.l1, index)
+    }
+}
+
+impl Driver for Qcow2 {
+    fn format(&self) -> Format {
+        Format::Qcow2
+    }
+
+    fn virtual_size(&self) -> u64 {
+        self.header.virtual_size()
+    }
+
+    fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {
+        map::map(&self.geometry, self, &self.files_for_mapping()?, at, len)
+    }
+
+    fn backing(&self) -> Option<&BackingReference> {
+        self.backing.as_ref()
+    }
+
+    fn details(&self) -> Result<FormatDetails> {
+        Ok(details::details(self))
+    }
+
+    fn files(&self) -> Vec<ImageFile> {
+        let file = |role: &str, disk: &Arc<dyn Disk>| ImageFile {
+            role: role.to_owned(),
+            disk: Arc::clone(disk),
+            name: Vec::new(),
+        };
+        let data_file = self.data_file.iter().map(|disk| file("data-file", disk));
+        std::iter::once(file("file", &self.file)).chain(data_file).collect()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn bitmaps(&self) -> Option<&dyn Bitmaps> {
+        Some(self)
+    }
+}
+
+impl Snapshots for Qcow2 {
+    fn list(&self) -> &[SnapshotInfo] {
+        &self.snapshot_infos
+    }
+
+    fn view(&self, index: usize) -> Result<Box<dyn Driver>> {
+        Ok(Box::new(self.open_snapshot(index)?))
+    }
+}
+
+impl Bitmaps for Qcow2 {
+    fn list(&self) -> &[BitmapInfo] {
+        &self.bitmap_infos
+    }
+
+    fn visit(&self, index: usize, visitor: &mut dyn FnMut(std::ops::Range<u64>) -> Result<()>) -> Result<()> {
+        let Some(bitmap) = self.bitmaps.get(index) else {
+            return Err(Error::new(crate::ErrorKind::NotFound, format!("There is no bitmap {index}")));
+        };
+        bitmap.visit(&*self.file, &self.geometry, self.virtual_size(), visitor)
+    }
+}
