@@ -32,6 +32,7 @@ mod error;
 mod fs;
 mod lock;
 mod real;
+pub mod sim;
 
 pub use buffer::{AlignedBuf, PAGE};
 pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Zeroing};
@@ -39,3 +40,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions};
 pub use lock::{Claim, Permissions};
 pub use real::RealFs;
+pub use sim::SimFs;

@@ -41,6 +41,19 @@ impl BitOr for Permissions {
 }
 
 /// What a handle uses, and what it denies to every other handle.
+///
+/// qemu-img claims, by what it does with a file:
+///
+/// | file | claim | bytes |
+/// |---|---|---|
+/// | any image, its header only (`info`) | [`Claim::inspector`]; raw: none | 201, 203 |
+/// | an image with metadata, read | [`Claim::reader`] | 100, 201, 203 |
+/// | a raw image, read | [`Claim::raw_reader`] | 100 |
+/// | the source of `convert`, raw or not | [`Claim::reader`] | 100, 201, 203 |
+/// | an image with metadata, written | [`Claim::writer`] | 100, 101, 103, 201, 203 |
+/// | a raw image, written within its length | [`Claim::raw_writer`] | 100, 101 |
+///
+/// A raw image has no metadata that two writers could tear, so it is shared with a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// Permissions in use.
@@ -55,16 +68,91 @@ impl Claim {
         Self { using: Permissions::NONE, denying: Permissions::NONE }
     }
 
-    /// A reader: consistent data, no writers (bytes 100, 201, 203).
-    pub fn reader() -> Self {
-        Self { using: Permissions::CONSISTENT_READ, denying: Permissions::WRITE | Permissions::RESIZE }
+    /// Looks at metadata that nobody may change meanwhile.
+    pub fn inspector() -> Self {
+        Self { using: Permissions::NONE, denying: Permissions::WRITE | Permissions::RESIZE }
     }
 
-    /// A writer: the only one (bytes 100, 101, 103, 201, 203).
+    /// A reader: consistent data, no writers.
+    pub fn reader() -> Self {
+        Self { using: Permissions::CONSISTENT_READ, ..Self::inspector() }
+    }
+
+    /// A reader that others may write beside.
+    pub fn raw_reader() -> Self {
+        Self { using: Permissions::CONSISTENT_READ, ..Self::none() }
+    }
+
+    /// A writer: the only one.
     pub fn writer() -> Self {
         Self {
             using: Permissions::CONSISTENT_READ | Permissions::WRITE | Permissions::RESIZE,
-            denying: Permissions::WRITE | Permissions::RESIZE,
+            ..Self::inspector()
         }
     }
+
+    /// A writer that others may write beside; the length stays.
+    pub fn raw_writer() -> Self {
+        Self { using: Permissions::CONSISTENT_READ | Permissions::WRITE, ..Self::none() }
+    }
+}
+
+/// A permission's number, and the complaints about it as QEMU words them.
+struct Complaints {
+    number: u8,
+    /// Somebody denies what is wanted.
+    denied: &'static str,
+    /// Somebody uses what is to be denied.
+    in_use: &'static str,
+}
+
+const COMPLAINTS: [Complaints; 4] = [
+    Complaints {
+        number: 0,
+        denied: "Failed to get \"consistent read\" lock",
+        in_use: "Failed to get shared \"consistent read\" lock",
+    },
+    Complaints {
+        number: 1,
+        denied: "Failed to get \"write\" lock",
+        in_use: "Failed to get shared \"write\" lock",
+    },
+    Complaints {
+        number: 2,
+        denied: "Failed to get \"write unchanged\" lock",
+        in_use: "Failed to get shared \"write unchanged\" lock",
+    },
+    Complaints {
+        number: 3,
+        denied: "Failed to get \"resize\" lock",
+        in_use: "Failed to get shared \"resize\" lock",
+    },
+];
+
+/// What others do with a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// They use it.
+    Using,
+    /// They deny it to everybody else.
+    Denying,
+}
+
+/// The first complaint about `claim`, if `asks` finds that others stand against it.
+pub(crate) fn find_conflict(
+    claim: Claim,
+    mut asks: impl FnMut(Foreign, u8) -> crate::Result<bool>,
+) -> crate::Result<Option<&'static str>> {
+    let has = |set: Permissions, number: u8| set.bits() >> number & 1 == 1;
+    for entry in COMPLAINTS.iter().filter(|entry| has(claim.using, entry.number)) {
+        if asks(Foreign::Denying, entry.number)? {
+            return Ok(Some(entry.denied));
+        }
+    }
+    for entry in COMPLAINTS.iter().filter(|entry| has(claim.denying, entry.number)) {
+        if asks(Foreign::Using, entry.number)? {
+            return Ok(Some(entry.in_use));
+        }
+    }
+    Ok(None)
 }

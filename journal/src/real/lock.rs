@@ -5,42 +5,13 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::sys::{self, ByteLock};
+use crate::lock::{Foreign, find_conflict};
 use crate::{Claim, Error, ErrorKind, Permissions, Result};
 
 /// Byte `USING + p` says that permission `p` is in use.
 const USING: u64 = 100;
 /// Byte `DENYING + p` says that nobody else may use permission `p`.
 const DENYING: u64 = 200;
-
-/// A permission and the two complaints about it, worded as QEMU words them.
-struct Entry {
-    permission: Permissions,
-    in_vain: &'static str,
-    not_shared: &'static str,
-}
-
-const TABLE: [Entry; 4] = [
-    Entry {
-        permission: Permissions::CONSISTENT_READ,
-        in_vain: "Failed to get \"consistent read\" lock",
-        not_shared: "Failed to get shared \"consistent read\" lock",
-    },
-    Entry {
-        permission: Permissions::WRITE,
-        in_vain: "Failed to get \"write\" lock",
-        not_shared: "Failed to get shared \"write\" lock",
-    },
-    Entry {
-        permission: Permissions::WRITE_UNCHANGED,
-        in_vain: "Failed to get \"write unchanged\" lock",
-        not_shared: "Failed to get shared \"write unchanged\" lock",
-    },
-    Entry {
-        permission: Permissions::RESIZE,
-        in_vain: "Failed to get \"resize\" lock",
-        not_shared: "Failed to get shared \"resize\" lock",
-    },
-];
 
 /// The locks that one handle holds.
 #[derive(Debug)]
@@ -113,18 +84,13 @@ fn release(fd: BorrowedFd<'_>, bytes: &[u64]) {
 
 /// Asks for the opposite of each byte of the claim.
 fn look_for_conflict(fd: BorrowedFd<'_>, path: &Path, claim: Claim) -> Result<()> {
-    let is_locked =
-        |byte| sys::byte_is_locked(fd, byte).map_err(|error| Error::os("query locks of", path, None, error));
-    let number = |entry: &Entry| u64::from(entry.permission.bits().trailing_zeros());
-    for entry in TABLE.iter().filter(|entry| claim.using.contains(entry.permission)) {
-        if is_locked(DENYING + number(entry))? {
-            return Err(Error::new(ErrorKind::Locked, entry.in_vain, path, None));
-        }
-    }
-    for entry in TABLE.iter().filter(|entry| claim.denying.contains(entry.permission)) {
-        if is_locked(USING + number(entry))? {
-            return Err(Error::new(ErrorKind::Locked, entry.not_shared, path, None));
-        }
-    }
-    Ok(())
+    let conflict = find_conflict(claim, |foreign, number| {
+        let base = match foreign {
+            Foreign::Using => USING,
+            Foreign::Denying => DENYING,
+        };
+        sys::byte_is_locked(fd, base + u64::from(number))
+            .map_err(|error| Error::os("query locks of", path, None, error))
+    })?;
+    conflict.map_or(Ok(()), |complaint| Err(Error::new(ErrorKind::Locked, complaint, path, None)))
 }

@@ -1,0 +1,80 @@
+//! What happened, in order.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A simulated file, whatever its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub(super) u64);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes were written.
+    Write {
+        /// The file.
+        file: FileId,
+        /// Where.
+        offset: u64,
+        /// The bytes.
+        data: Arc<[u8]>,
+    },
+    /// A range was made zeroes.
+    Zero {
+        /// The file.
+        file: FileId,
+        /// The range.
+        range: Range<u64>,
+    },
+    /// The file was cut or grown.
+    SetLen {
+        /// The file.
+        file: FileId,
+        /// The new length.
+        len: u64,
+    },
+    /// Everything before, of this file, became durable.
+    Sync {
+        /// The file.
+        file: FileId,
+    },
+    /// A name was given to a file, instead of the one that had it.
+    Name {
+        /// The name.
+        path: PathBuf,
+        /// The file.
+        file: FileId,
+    },
+    /// A name was taken away.
+    Remove {
+        /// The name.
+        path: PathBuf,
+    },
+    /// Everything before, of the names in this directory, became durable.
+    SyncDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl Event {
+    /// Whether `self`, a sync, makes `earlier` durable.
+    pub(super) fn settles(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (
+                Self::Sync { file },
+                Self::Write { file: of, .. } | Self::Zero { file: of, .. } | Self::SetLen { file: of, .. },
+            ) => file == of,
+            (Self::SyncDirectory { path }, Self::Name { path: of, .. } | Self::Remove { path: of }) => {
+                of.parent() == Some(path)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the event changes what is on the disk at all.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self, Self::Sync { .. } | Self::SyncDirectory { .. })
+    }
+}

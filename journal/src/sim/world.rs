@@ -1,0 +1,269 @@
+//! How things are: files, names, locks, and the log since the durable base.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::content::Content;
+use super::fault::Faults;
+use super::log::{Event, FileId};
+use crate::lock::{Foreign, find_conflict};
+use crate::{Claim, DiskKind, DiskStatus, Error, ErrorKind, Result};
+
+/// As many symbolic links in a row as a kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// What survives on a disk: files and their names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tree {
+    files: BTreeMap<FileId, Content>,
+    names: BTreeMap<PathBuf, Entry>,
+    directories: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    File(FileId),
+    Link(PathBuf),
+}
+
+impl Tree {
+    /// Repeats an event.
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Write { file, offset, data } => self.content(*file).write(*offset, data),
+            Event::Zero { file, range } => self.content(*file).zero(range.clone()),
+            Event::SetLen { file, len } => self.content(*file).set_len(*len),
+            Event::Name { path, file } => {
+                // The file may have nothing in it yet.
+                self.content(*file);
+                self.names.insert(path.clone(), Entry::File(*file));
+            }
+            Event::Remove { path } => {
+                self.names.remove(path);
+            }
+            Event::Sync { .. } | Event::SyncDirectory { .. } => {}
+        }
+    }
+
+    fn content(&mut self, file: FileId) -> &mut Content {
+        self.files.entry(file).or_default()
+    }
+}
+
+/// A durable base, and what happened since.
+#[derive(Debug, Clone)]
+pub(super) struct History {
+    pub(super) base: Arc<Tree>,
+    pub(super) log: Arc<[Event]>,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    tree: Tree,
+    base: Tree,
+    log: Vec<Event>,
+    claims: BTreeMap<FileId, BTreeMap<u64, Claim>>,
+    pub(super) faults: Faults,
+    next_file: u64,
+    next_handle: u64,
+}
+
+impl World {
+    /// The world that a crash left.
+    pub(super) fn after_crash(tree: Tree) -> Self {
+        let next_file = tree.files.keys().next_back().map_or(0, |last| last.0 + 1);
+        Self { base: tree.clone(), tree, next_file, ..Self::default() }
+    }
+
+    pub(super) fn history(&self) -> History {
+        History { base: Arc::new(self.base.clone()), log: self.log.as_slice().into() }
+    }
+
+    pub(super) fn log(&self) -> &[Event] {
+        &self.log
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.base = self.tree.clone();
+        self.log.clear();
+        self.faults = Faults::default();
+    }
+
+    /// Does something and writes it down.
+    pub(super) fn happen(&mut self, event: Event) {
+        self.tree.apply(&event);
+        self.log.push(event);
+    }
+
+    /// Does something that was always so.
+    fn given(&mut self, give: impl Fn(&mut Tree)) {
+        give(&mut self.tree);
+        give(&mut self.base);
+    }
+
+    pub(super) fn add_file(&mut self, path: &Path, bytes: &[u8]) {
+        let path = absolute(path);
+        if let Some(parent) = path.parent() {
+            self.add_directory(parent);
+        }
+        let id = self.new_file();
+        let content = Content::new(bytes);
+        self.given(|tree| {
+            tree.files.insert(id, content.clone());
+            tree.names.insert(path.clone(), Entry::File(id));
+        });
+    }
+
+    pub(super) fn add_directory(&mut self, path: &Path) {
+        let path = absolute(path);
+        self.given(|tree| tree.directories.extend(path.ancestors().map(Path::to_owned)));
+    }
+
+    pub(super) fn add_hard_link(&mut self, existing: &Path, path: &Path) -> Result<()> {
+        let id =
+            self.find(existing)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "link", existing, None))?;
+        let path = absolute(path);
+        self.given(|tree| {
+            tree.names.insert(path.clone(), Entry::File(id));
+        });
+        Ok(())
+    }
+
+    pub(super) fn add_symlink(&mut self, target: &Path, path: &Path) {
+        let path = absolute(path);
+        self.given(|tree| {
+            tree.names.insert(path.clone(), Entry::Link(target.to_owned()));
+        });
+    }
+
+    /// A file without a name.
+    pub(super) fn new_file(&mut self) -> FileId {
+        let id = FileId(self.next_file);
+        self.next_file += 1;
+        self.tree.files.insert(id, Content::default());
+        id
+    }
+
+    pub(super) fn new_handle(&mut self) -> u64 {
+        self.next_handle += 1;
+        self.next_handle
+    }
+
+    /// The file at `path`, links followed.
+    pub(super) fn find(&self, path: &Path) -> Result<Option<FileId>> {
+        let end = self.end_of_links(path)?;
+        Ok(match self.tree.names.get(&end) {
+            Some(Entry::File(id)) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// The last name in a chain of symbolic links, whether it exists or not.
+    pub(super) fn end_of_links(&self, path: &Path) -> Result<PathBuf> {
+        let mut at = absolute(path);
+        for _ in 0..MAX_LINKS {
+            match self.tree.names.get(&at) {
+                Some(Entry::Link(target)) => {
+                    at = absolute(&at.parent().unwrap_or(Path::new("/")).join(target))
+                }
+                _ => return Ok(at),
+            }
+        }
+        let looped = std::io::Error::from_raw_os_error(libc::ELOOP);
+        Err(Error::os("open", path, None, looped))
+    }
+
+    pub(super) fn resolve(&self, path: &Path) -> Result<PathBuf> {
+        self.end_of_links(path)
+    }
+
+    pub(super) fn has_directory_of(&self, path: &Path) -> bool {
+        path.parent().is_some_and(|parent| parent == Path::new("/") || self.tree.directories.contains(parent))
+    }
+
+    pub(super) fn names(&self) -> Vec<PathBuf> {
+        self.tree.names.keys().cloned().collect()
+    }
+
+    /// The bytes of a file as a running program sees them.
+    pub(super) fn content(&self, id: FileId) -> &Content {
+        &self.tree.files[&id]
+    }
+
+    pub(super) fn links(&self, id: FileId) -> u64 {
+        self.tree.names.values().filter(|entry| matches!(entry, Entry::File(of) if *of == id)).count() as u64
+    }
+
+    pub(super) fn status(&self, id: FileId) -> DiskStatus {
+        let content = self.content(id);
+        DiskStatus {
+            kind: DiskKind::Regular,
+            len: content.len(),
+            allocated: content.allocated(),
+            direct_alignment: None,
+            identity: (0, id.0),
+            links: self.links(id),
+        }
+    }
+
+    /// Takes a name away, not yet durably.
+    pub(super) fn remove(&mut self, path: &Path) -> Result<()> {
+        let at = absolute(path);
+        if !self.tree.names.contains_key(&at) {
+            return Err(Error::new(ErrorKind::NotFound, "remove", path, None));
+        }
+        self.happen(Event::Remove { path: at });
+        Ok(())
+    }
+
+    /// Makes the names beside `path` durable.
+    pub(super) fn sync_directory(&mut self, path: &Path) {
+        if let Some(parent) = absolute(path).parent() {
+            self.happen(Event::SyncDirectory { path: parent.to_owned() });
+        }
+    }
+
+    /// Changes what a handle claims, or leaves it as it is.
+    pub(super) fn claim(&mut self, id: FileId, handle: u64, path: &Path, claim: Claim) -> Result<()> {
+        let claims = self.claims.entry(id).or_default();
+        let conflict = find_conflict(claim, |foreign, number| {
+            let mut others = claims.iter().filter(|(other, _)| **other != handle).map(|(_, claim)| claim);
+            Ok(others.any(|other| {
+                let set = match foreign {
+                    Foreign::Using => other.using,
+                    Foreign::Denying => other.denying,
+                };
+                set.bits() >> number & 1 == 1
+            }))
+        })?;
+        if let Some(complaint) = conflict {
+            return Err(Error::new(ErrorKind::Locked, complaint, path, None));
+        }
+        claims.insert(handle, claim);
+        Ok(())
+    }
+
+    /// Forgets a handle.
+    pub(super) fn close(&mut self, id: FileId, handle: u64) {
+        if let Some(claims) = self.claims.get_mut(&id) {
+            claims.remove(&handle);
+        }
+    }
+}
+
+/// The path from the root, without `.` and `..`.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+    }
+    clean
+}
