@@ -3,6 +3,7 @@
 //! An operation takes a typed request and returns a typed result. It prints nothing and parses no
 //! arguments.
 
+mod copy;
 pub mod ops;
 mod progress;
 mod select;
