@@ -361,3 +361,45 @@ fn is_unsupported(errno: Errno) -> bool {
 pub(super) fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(call)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_sync_is_final() {
+        let file = tempfile::tempfile().unwrap();
+        let disk = FileDisk::new(file.into(), Path::new("x"), Caching::Cached, Syncing::Durable).unwrap();
+        disk.write_at(0, b"x").unwrap();
+        assert_eq!(disk.sync_by(|_| Err(Errno::IO)).unwrap_err().kind(), ErrorKind::Io);
+        let refusals = [
+            disk.sync().unwrap_err(),
+            disk.write_at(0, b"y").unwrap_err(),
+            disk.write_bulk_at(0, b"y").unwrap_err(),
+            disk.read_at(0, &mut [0]).unwrap_err(),
+            disk.set_len(0).unwrap_err(),
+            disk.zero(0..1, Zeroing::Unmap).unwrap_err(),
+            disk.allocate(0..1, Allocate::Grow).unwrap_err(),
+            disk.extent_at(0).unwrap_err(),
+            disk.status().unwrap_err(),
+            disk.lock(Claim::reader()).unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert_eq!(refusal.kind(), ErrorKind::Latched, "{refusal}");
+        }
+        assert!(disk.descriptor().is_none());
+    }
+
+    #[test]
+    fn zeroes_are_written_where_nothing_else_works() {
+        let file = tempfile::tempfile().unwrap();
+        let disk = FileDisk::new(file.into(), Path::new("x"), Caching::Cached, Syncing::Durable).unwrap();
+        let len = 2 * ZERO_STEP + 100;
+        disk.write_at(0, &vec![1; len]).unwrap();
+        disk.write_zeroes(50..len as u64 - 50).unwrap();
+        let mut bytes = vec![9; len];
+        disk.read_exact_at(0, &mut bytes).unwrap();
+        let ones = bytes.iter().enumerate().filter(|(_, byte)| **byte == 1).map(|(at, _)| at);
+        assert!(ones.eq((0..50).chain(len - 50..len)));
+    }
+}
