@@ -135,7 +135,7 @@ impl Directory {
         if !self.can_sync {
             return Ok(());
         }
-        match rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd)) {
+        match super::retry(|| rustix::fs::fsync(&self.fd)) {
             // Some network filesystems have no such request for directories.
             Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => other,
