@@ -183,8 +183,12 @@ impl Staged {
     fn to_replace(place: &Place, old: &FileDisk) -> SysResult<(OwnedFd, Self)> {
         let (fd, staged) = Self::new(place)?;
         let from = old.descriptor().ok_or(Errno::IO)?;
-        attributes::copy_owner_and_labels(from, fd.as_fd())?;
-        Ok((fd, staged))
+        match attributes::copy_owner_and_labels(from, fd.as_fd()) {
+            Ok(()) => Ok((fd, staged)),
+            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => Err(errno),
+            // What cannot be taken over must not be lost: the old file has to stay.
+            Err(_) => Err(Errno::PERM),
+        }
     }
 
     fn open_nameless(&self) -> SysResult<OwnedFd> {

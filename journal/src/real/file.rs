@@ -202,7 +202,8 @@ impl Disk for FileDisk {
 
     fn set_len(&self, len: u64) -> Result<()> {
         let fd = self.usable("resize", None)?;
-        if self.kind == DiskKind::Regular {
+        // A stream has no length either, but the kernel says that best.
+        if matches!(self.kind, DiskKind::Regular | DiskKind::Stream) {
             let _alone = self.length.write().unwrap_or_else(PoisonError::into_inner);
             return retry(|| rustix::fs::ftruncate(fd, len))
                 .map_err(|errno| self.error("resize", None, errno));
