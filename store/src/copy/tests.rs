@@ -35,7 +35,7 @@ struct TestFormat {
 
 impl TestFormat {
     fn set(&self, at: GuestOffset, len: u64, to: Unit) {
-        assert!(at.is_aligned(self.unit) && (len % self.unit == 0 || at.0 + len == self.size));
+        assert!(at.is_aligned(self.unit) && (len.is_multiple_of(self.unit) || at.0 + len == self.size));
         let mut units = self.units.lock().unwrap();
         for index in at.0 / self.unit..(at.0 + len).div_ceil(self.unit) {
             units[index as usize] = to;
