@@ -297,6 +297,14 @@ impl Disk for FileDisk {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         (!self.latched.load(Ordering::SeqCst)).then(|| self.fd.as_fd())
     }
+
+    fn transfer_descriptor(&self, offset: u64, len: usize) -> Option<BorrowedFd<'_>> {
+        let fd = self.descriptor()?;
+        match self.caching {
+            Caching::Cached => Some(fd),
+            Caching::Direct => self.bypass.descriptor_for(fd, offset, len),
+        }
+    }
 }
 
 #[cfg(test)]
