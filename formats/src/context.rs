@@ -22,6 +22,8 @@ pub struct OpenFlags {
     pub access: Access,
     /// `-U`: take no locks that deny others, and read although others write.
     pub force_share: bool,
+    /// Nobody may write the image meanwhile, even where its format would not mind (raw).
+    pub deny_writers: bool,
     /// Whether the backing chain is opened.
     pub backing: bool,
     /// Whether the image's data is needed, or its metadata only (`info`).
@@ -37,6 +39,7 @@ impl OpenFlags {
     pub const READ: Self = Self {
         access: Access::Read,
         force_share: false,
+        deny_writers: false,
         backing: true,
         data: true,
         check: false,

@@ -1,26 +1,67 @@
 //! An opened image: a driver over its files, and the images behind it.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use crate::{Driver, Format};
+use journal::Disk;
+use serde_json::{Map, Value};
+
+use crate::{Driver, Format, json};
 
 /// An opened image and its backing chain.
 #[derive(Debug)]
 pub struct Image {
     filename: String,
+    name: NodeName,
+    driver_name: &'static str,
     driver: Box<dyn Driver>,
+    children: Vec<Child>,
+    backing_name: Option<OsString>,
     backing: Option<Arc<Image>>,
+    probed: bool,
+}
+
+/// What an image consists of, as [`crate::open`] has put it together.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: NodeName,
+    pub(crate) driver_name: &'static str,
+    pub(crate) driver: Box<dyn Driver>,
+    pub(crate) children: Vec<Child>,
+    pub(crate) backing_name: Option<OsString>,
+    pub(crate) backing: Option<Arc<Image>>,
+    pub(crate) probed: bool,
 }
 
 impl Image {
     /// An image over a driver, with what stands behind it.
     pub fn new(filename: String, driver: Box<dyn Driver>, backing: Option<Arc<Image>>) -> Self {
-        Self { filename, driver, backing }
+        let name = NodeName::file(driver.format().name(), OsStr::new(&filename));
+        let driver_name = driver.format().name();
+        let (children, backing_name) = (Vec::new(), None);
+        Self::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed: false })
+    }
+
+    pub(crate) fn from_parts(parts: Parts) -> Self {
+        let Parts { name, driver_name, driver, children, backing_name, backing, probed } = parts;
+        let filename = name.display().to_string_lossy().into_owned();
+        Self { filename, name, driver_name, driver, children, backing_name, backing, probed }
     }
 
     /// The image as a person is told of it.
     pub fn filename(&self) -> &str {
         &self.filename
+    }
+
+    /// Its name, byte for byte.
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// What its driver is called; for a file that was opened without a format, the protocol.
+    pub fn driver_name(&self) -> &'static str {
+        self.driver_name
     }
 
     /// The driver.
@@ -33,13 +74,130 @@ impl Image {
         self.driver.format()
     }
 
+    /// Whether the format was found by looking at the file.
+    pub fn is_probed(&self) -> bool {
+        self.probed
+    }
+
     /// Size of the virtual disk in bytes.
     pub fn virtual_size(&self) -> u64 {
         self.driver.virtual_size()
     }
 
+    /// The files and images that hold it, without the one behind it.
+    pub fn children(&self) -> &[Child] {
+        &self.children
+    }
+
     /// The image behind this one, if it has one and it was opened.
     pub fn backing(&self) -> Option<&Arc<Image>> {
         self.backing.as_ref()
+    }
+
+    /// The name of the image behind this one, relative to nothing, whether it was opened or not.
+    pub fn full_backing_name(&self) -> Option<&OsStr> {
+        self.backing_name.as_deref()
+    }
+
+    /// The file that this image lies in.
+    pub(crate) fn primary_file(&self) -> Option<&FileNode> {
+        primary_file(&self.children)
+    }
+}
+
+fn primary_file(children: &[Child]) -> Option<&FileNode> {
+    match children.first().map(|child| &child.below)? {
+        Below::File(file) => Some(file),
+        Below::Image(image) => image.primary_file(),
+    }
+}
+
+/// The name of the file that an image over these children lies in.
+pub(crate) fn primary_name(children: &[Child]) -> Option<&OsStr> {
+    primary_file(children)?.name.exact()
+}
+
+/// A file or an image that holds (part of) an image.
+#[derive(Debug, Clone)]
+pub struct Child {
+    /// Its role: `file`, `data-file`.
+    pub role: &'static str,
+    /// What it is.
+    pub below: Below,
+}
+
+/// What holds an image.
+#[derive(Debug, Clone)]
+pub enum Below {
+    /// A file.
+    File(FileNode),
+    /// Another image: its virtual disk is the file.
+    Image(Arc<Image>),
+}
+
+impl Below {
+    /// Its name.
+    pub fn name(&self) -> &NodeName {
+        match self {
+            Self::File(file) => &file.name,
+            Self::Image(image) => &image.name,
+        }
+    }
+}
+
+/// An opened file.
+#[derive(Debug, Clone)]
+pub struct FileNode {
+    /// `file` or `host_device`.
+    pub driver: &'static str,
+    /// Its name.
+    pub name: NodeName,
+    /// Its bytes.
+    pub disk: Arc<dyn Disk>,
+}
+
+/// How a node is named: by a file name if opening that gives the same tree, else by its options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeName {
+    exact: Option<OsString>,
+    options: Map<String, Value>,
+}
+
+impl NodeName {
+    /// The name of a file.
+    pub(crate) fn file(driver: &str, filename: &OsStr) -> Self {
+        let mut options = Map::new();
+        options.insert("driver".to_owned(), driver.into());
+        options.insert("filename".to_owned(), json::text(filename.as_bytes()).into());
+        Self { exact: Some(filename.to_owned()), options }
+    }
+
+    /// The name of an image with options of its own over its files.
+    pub(crate) fn over(driver: &str, own: Vec<(&'static str, Value)>, children: &[Child]) -> Self {
+        let mut options = Map::new();
+        let plain = own.is_empty();
+        options.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        options.insert("driver".to_owned(), driver.into());
+        for child in children {
+            options.insert(child.role.to_owned(), Value::Object(child.below.name().options.clone()));
+        }
+        let exact = match children.first().map(|child| &child.below) {
+            Some(Below::File(file)) if plain => file.name.exact.clone(),
+            _ => None,
+        };
+        Self { exact, options }
+    }
+
+    /// The file name, if there is one.
+    pub fn exact(&self) -> Option<&OsStr> {
+        self.exact.as_deref()
+    }
+
+    /// The file name, or the options as `json:{…}`.
+    pub fn display(&self) -> OsString {
+        match &self.exact {
+            Some(name) => name.clone(),
+            None => format!("json:{}", json::compact(&Value::Object(self.options.clone()))).into(),
+        }
     }
 }

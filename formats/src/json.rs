@@ -112,7 +112,7 @@ fn in_order(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
 }
 
 /// The bucket of a key in QEMU's hash table.
-fn bucket(key: &str) -> u32 {
+pub(crate) fn bucket(key: &str) -> u32 {
     let seed = 0x238F_13AF_u32.wrapping_mul(key.len() as u32);
     let mixed = key
         .bytes()

@@ -29,10 +29,15 @@ pub mod error;
 pub mod format;
 pub mod image;
 pub mod json;
+mod layered;
 pub mod mapping;
 pub mod notice;
 pub mod numbers;
+pub mod open;
+pub mod options;
+pub mod probe;
 pub mod qcow2;
+pub mod raw;
 pub mod units;
 
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
@@ -42,6 +47,7 @@ pub use driver::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use format::Format;
-pub use image::Image;
+pub use image::{Below, Child, FileNode, Image, NodeName};
 pub use mapping::{CompressedRun, Holes, Mapping, Target};
+pub use open::{open_filename, open_image_opts};
 pub use units::{GuestOffset, HostOffset};

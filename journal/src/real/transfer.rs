@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::{Errno, Result};
 
-use super::retry;
+use super::file::retry;
 
 /// The most buffers that one call takes.
 const MAX_BUFFERS: usize = 1024;

@@ -1,3 +1,1 @@
 //! The operations.
-
-pub mod compare;

@@ -1,0 +1,112 @@
+//! Opening the files under images.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use journal::{Access, Caching, Disk, DiskKind, OpenOptions};
+
+use super::claim::{Locking, Need};
+use super::image::Opener;
+use crate::error::ResultExt;
+use crate::image::{Below, FileNode, NodeName, Parts};
+use crate::layered::ImageDisk;
+use crate::options::{DriverName, NodeOptions, ProtocolNode};
+use crate::raw::Raw;
+use crate::{Error, Image, Result};
+
+/// What stands under an image: its bytes, and how to lock them.
+pub(super) struct Opened {
+    pub(super) below: Below,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) locking: Locking,
+}
+
+impl Opener<'_> {
+    /// A file as an image: its bytes, without a format.
+    pub(super) fn open_bare_file(&self, node: &ProtocolNode, need: Need) -> Result<Image> {
+        let file = self.open_file(node)?;
+        need.claim(&*file.disk, self.locking(node))?;
+        let driver = Box::new(Raw::whole(Arc::clone(&file.disk), self.flags.access)?);
+        Ok(Image::from_parts(Parts {
+            name: file.name.clone(),
+            driver_name: file.driver,
+            driver,
+            children: Vec::new(),
+            backing_name: None,
+            backing: None,
+            probed: false,
+        }))
+    }
+
+    /// The file, or the other image, that an image lies in. A file is not locked yet.
+    pub(super) fn open_below(&self, node: NodeOptions, need: Need) -> Result<Opened> {
+        match node {
+            NodeOptions::Protocol(node) => {
+                let file = self.open_file(&node)?;
+                let disk = Arc::clone(&file.disk);
+                Ok(Opened { below: Below::File(file), disk, locking: self.locking(&node) })
+            }
+            NodeOptions::Format(node) => {
+                let image = Arc::new(self.open_format(node, need)?);
+                let disk = Arc::new(ImageDisk::new(Arc::clone(&image)));
+                Ok(Opened { below: Below::Image(image), disk, locking: Locking::Off })
+            }
+        }
+    }
+
+    fn open_file(&self, node: &ProtocolNode) -> Result<FileNode> {
+        let filename = &node.options.filename;
+        let shown = filename.to_string_lossy();
+        if filename.is_empty() {
+            let driver = if node.driver == Some(DriverName::HostDevice) { "host_device" } else { "file" };
+            return Err(Error::invalid(format!("The '{driver}' block driver requires a file name")));
+        }
+        let options = OpenOptions { access: self.access_of(node), caching: self.caching_of(node) };
+        let disk = self
+            .context
+            .fs
+            .open(Path::new(filename), options)
+            .context(|| format!("Could not open '{shown}'"))?;
+        let driver = driver_for(node.driver, disk.status()?.kind, &shown)?;
+        match node.unknown.first_key() {
+            Some(key) => {
+                Err(Error::invalid(format!("Block protocol '{driver}' doesn't support the option '{key}'")))
+            }
+            None => Ok(FileNode { driver, name: NodeName::file(driver, filename), disk }),
+        }
+    }
+
+    fn access_of(&self, node: &ProtocolNode) -> Access {
+        if node.generic.read_only == Some(true) { Access::Read } else { self.flags.access }
+    }
+
+    fn caching_of(&self, node: &ProtocolNode) -> Caching {
+        match node.generic.direct {
+            Some(true) => Caching::Direct,
+            Some(false) => Caching::Cached,
+            None => self.flags.cache.caching,
+        }
+    }
+
+    fn locking(&self, node: &ProtocolNode) -> Locking {
+        let shared = self.flags.force_share || node.generic.force_share == Some(true);
+        match (node.options.locking, shared) {
+            (Some(false), _) => Locking::Off,
+            (_, true) => Locking::Sharing,
+            (_, false) => Locking::On,
+        }
+    }
+}
+
+/// The driver of a file of that kind, if the one that was asked for can have it.
+fn driver_for(asked: Option<DriverName>, kind: DiskKind, shown: &str) -> Result<&'static str> {
+    let is_device = matches!(kind, DiskKind::Block | DiskKind::Character);
+    match (asked, is_device) {
+        (None | Some(DriverName::HostDevice), true) => Ok("host_device"),
+        (Some(DriverName::HostDevice), false) => Err(Error::invalid(format!(
+            "'host_device' driver requires '{shown}' to be either a character or block device"
+        ))),
+        _ if kind == DiskKind::Regular => Ok("file"),
+        _ => Err(Error::invalid(format!("'file' driver requires '{shown}' to be a regular file"))),
+    }
+}

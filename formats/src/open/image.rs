@@ -1,0 +1,245 @@
+//! Opening one image of a chain, and what is behind it.
+
+use std::cell::RefCell;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use journal::{Access, Caching, Disk};
+use serde_json::Value;
+
+use super::claim::Need;
+use super::file::Opened;
+use super::tell;
+use crate::error::ResultExt;
+use crate::image::{Child, NodeName, Parts, primary_name};
+use crate::options::driver::not_supported;
+use crate::options::node::refuse_reference;
+use crate::options::{
+    Backing, Dict, FormatNode, FormatOptions, GenericOptions, ImageOptions, NodeOptions, ParsedNode, Scalar,
+    Slot, name,
+};
+use crate::qcow2::Qcow2;
+use crate::qcow2::open::OpenRequest;
+use crate::raw::Raw;
+use crate::{
+    BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, probe,
+};
+
+/// How many images a chain may have. QEMU has no such limit: it ends when files or memory run out.
+const MAX_CHAIN: usize = 512;
+
+/// Opens one image of a chain.
+#[derive(Clone, Copy)]
+pub(super) struct Opener<'a> {
+    pub(super) context: &'a OpenContext<'a>,
+    pub(super) flags: OpenFlags,
+    /// The image that this one stands behind.
+    pub(super) above: Option<&'a Above<'a>>,
+}
+
+/// An image whose backing image is being opened, and those above it.
+#[derive(Debug)]
+pub(super) struct Above<'a> {
+    identity: Identity,
+    depth: usize,
+    above: Option<&'a Above<'a>>,
+}
+
+/// A file, and the format in which it is read: the same twice in a chain is a loop.
+type Identity = ((u64, u64), Format);
+
+impl Above<'_> {
+    fn contains(&self, identity: Identity) -> bool {
+        std::iter::successors(Some(self), |image| image.above).any(|image| image.identity == identity)
+    }
+}
+
+/// A driver over its opened files.
+struct Driven {
+    driver: Box<dyn Driver>,
+    children: Vec<Child>,
+    identity: Option<Identity>,
+}
+
+impl Opener<'_> {
+    pub(super) fn open(&self, node: NodeOptions, need: Need) -> Result<Image> {
+        match node {
+            NodeOptions::Protocol(node) => self.open_bare_file(&node, need),
+            NodeOptions::Format(node) => self.open_format(node, need),
+        }
+    }
+
+    pub(super) fn open_format(&self, node: FormatNode, need: Need) -> Result<Image> {
+        let opener = self.with_switches(&node.image.generic)?;
+        let file = opener.open_below(*node.file, need)?;
+        let probed = node.image.format == FormatOptions::Probe;
+        let options = if probed { opener.probe(node.image, &file)? } else { node.image };
+        need.of_file(&options.format).claim(&*file.disk, file.locking)?;
+        let driven = opener.open_driver(&options, file, need)?;
+        opener.finish(options, driven, need, probed)
+    }
+
+    /// The same opener under a node's own switches.
+    fn with_switches(mut self, generic: &GenericOptions) -> Result<Self> {
+        if generic.read_only == Some(true) {
+            self.flags.access = Access::Read;
+        }
+        if let Some(direct) = generic.direct {
+            self.flags.cache.caching = if direct { Caching::Direct } else { Caching::Cached };
+        }
+        self.flags.force_share |= generic.force_share == Some(true);
+        if self.flags.force_share && self.flags.access == Access::Write {
+            return Err(Error::invalid("force-share=on can only be used with read-only images"));
+        }
+        Ok(self)
+    }
+
+    fn probe(&self, options: ImageOptions, file: &Opened) -> Result<ImageOptions> {
+        let filename = file.below.name().exact().unwrap_or_default();
+        let format = probe::probe(&*file.disk, filename)
+            .context(|| "Could not read image for determining its format".to_owned())?;
+        options.with_format(format)
+    }
+
+    fn open_driver(&self, options: &ImageOptions, file: Opened, need: Need) -> Result<Driven> {
+        let identity = file.disk.status().ok().map(|status| status.identity);
+        let children = vec![Child { role: "file", below: file.below }];
+        let mut driven = match &options.format {
+            FormatOptions::Raw(raw) => {
+                let driver = Box::new(Raw::open(file.disk, raw, self.flags.access)?);
+                Driven { driver, children, identity: None }
+            }
+            FormatOptions::Qcow2 => self.open_qcow2(options, file.disk, children, need)?,
+            FormatOptions::Unsupported(format) => return Err(not_supported(format.name())),
+            FormatOptions::Probe => return Err(not_supported(Format::Raw.name())),
+        };
+        driven.identity = identity.map(|file| (file, driven.driver.format()));
+        Ok(driven)
+    }
+
+    fn open_qcow2(
+        &self,
+        options: &ImageOptions,
+        disk: Arc<dyn Disk>,
+        mut children: Vec<Child>,
+        need: Need,
+    ) -> Result<Driven> {
+        let opened = RefCell::new(None);
+        let open = |filename: Option<&OsStr>, options: Dict| {
+            let node = ParsedNode::new(filename, options, Slot::File)?.node;
+            let Opened { below, disk, locking } = self.open_below(node, need)?;
+            need.of_data_file().claim(&*disk, locking)?;
+            *opened.borrow_mut() = Some(Child { role: "data-file", below });
+            Ok(disk)
+        };
+        let given = if options.data_file.is_empty() || !self.flags.data {
+            None
+        } else {
+            refuse_reference(&options.data_file)?;
+            Some(open(None, options.data_file.clone())?)
+        };
+        let open_data_file = |filename: &[u8]| {
+            self.pass_gate(&children, "data-file", filename)?;
+            open(Some(&full_name(&children, filename)), Dict::default())
+        };
+        let request =
+            OpenRequest { flags: &self.flags, data_file: given.as_ref(), open_data_file: &open_data_file };
+        let driver = Box::new(Qcow2::open(disk, &request)?);
+        children.extend(opened.take());
+        Ok(Driven { driver, children, identity: None })
+    }
+
+    /// Opens what is behind an image, and puts everything together.
+    fn finish(&self, mut options: ImageOptions, driven: Driven, need: Need, probed: bool) -> Result<Image> {
+        let Driven { driver, children, identity } = driven;
+        let driver_name = driver.format().name();
+        let backing_name = driver.backing().map(|backing| full_name(&children, &backing.name));
+        let backing = match std::mem::replace(&mut options.backing, Backing::None) {
+            Backing::None => None,
+            Backing::Header(overrides) if self.flags.backing => {
+                let behind =
+                    Behind { driver: &*driver, children: &children, identity, name: backing_name.as_deref() };
+                self.open_backing(&behind, overrides, need)?
+            }
+            Backing::Header(overrides) => {
+                options.unknown.put_subtree("backing", overrides);
+                None
+            }
+        };
+        if matches!(options.format, FormatOptions::Raw(_)) {
+            options.unknown.put_subtree("data-file", std::mem::take(&mut options.data_file));
+        }
+        if let Some(key) = options.unknown.first_key() {
+            return Err(Error::invalid(format!(
+                "Block format '{driver_name}' does not support the option '{key}'"
+            )));
+        }
+        let own = options.format.spelled().iter().map(|(key, value)| (*key, Value::from(value))).collect();
+        let name = NodeName::over(driver_name, own, &children);
+        Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))
+    }
+
+    fn open_backing(&self, behind: &Behind<'_>, overrides: Dict, need: Need) -> Result<Option<Arc<Image>>> {
+        if behind.driver.backing().is_none() && overrides.is_empty() {
+            return Ok(None);
+        }
+        if behind.driver.format() == Format::Raw {
+            return Err(Error::invalid("Driver doesn't support backing files"));
+        }
+        let image =
+            self.open_behind(behind, overrides, need).context(|| "Could not open backing file".to_owned())?;
+        Ok(Some(Arc::new(image)))
+    }
+
+    fn open_behind(&self, behind: &Behind<'_>, mut overrides: Dict, need: Need) -> Result<Image> {
+        refuse_reference(&overrides)?;
+        let filename = if overrides.has("file.filename") { None } else { behind.name };
+        let reference = behind.driver.backing();
+        if let (Some(BackingReference { name, .. }), Some(_)) = (reference, filename) {
+            self.pass_gate(behind.children, "backing", name)?;
+        }
+        if let Some(format) = reference.and_then(|reference| reference.format.as_deref())
+            && !overrides.has("driver")
+        {
+            overrides.put("driver", Scalar::text(format));
+        }
+        let parsed = ParsedNode::new(filename, overrides, Slot::Image)?;
+        tell(&parsed.warnings);
+        let depth = self.above.map_or(0, |above| above.depth) + 1;
+        let shown = filename.unwrap_or_default().to_string_lossy();
+        let Some(identity) = behind.identity else {
+            return Err(Error::invalid(format!("Backing file '{shown}' is of no known file")));
+        };
+        let looped = self.above.is_some_and(|above| above.contains(identity));
+        if looped || depth >= MAX_CHAIN {
+            return Err(Error::corrupt(format!("Backing file '{shown}' creates an infinite loop.")));
+        }
+        let above = Above { identity, depth, above: self.above };
+        let flags = OpenFlags { access: Access::Read, ..self.flags };
+        Opener { context: self.context, flags, above: Some(&above) }.open(parsed.node, need.of_backing())
+    }
+
+    fn pass_gate(&self, children: &[Child], role: &'static str, name: &[u8]) -> Result<()> {
+        let named_by = children.first().map(|child| child.below.name().display()).unwrap_or_default();
+        self.context.gate.check(ImplicitFile {
+            named_by: &named_by.to_string_lossy(),
+            role,
+            name: &String::from_utf8_lossy(name),
+        })
+    }
+}
+
+/// An image, as far as it is known when what is behind it is opened.
+struct Behind<'a> {
+    driver: &'a dyn Driver,
+    children: &'a [Child],
+    identity: Option<Identity>,
+    /// The name of the backing image, relative to nothing.
+    name: Option<&'a OsStr>,
+}
+
+/// What a name in an image over these files means, relative to nothing.
+fn full_name(children: &[Child], name: &[u8]) -> OsString {
+    name::relative_to(primary_name(children).unwrap_or_default(), OsStr::from_bytes(name))
+}

@@ -1,0 +1,66 @@
+//! Opening: from a name or a text of options to an image with its chain.
+//!
+//! ```text
+//!   text ──► NodeOptions ──► file opened ──► probed ──► locked ──► driver ──► backing (again)
+//! ```
+//!
+//! Whatever an image names (its data file, its backing image) passes the [`Gate`](crate::Gate)
+//! first. Backing images are opened for reading, whatever the image on top is opened for.
+
+mod claim;
+mod file;
+mod image;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use claim::Need;
+use image::Opener;
+
+use crate::error::ResultExt;
+use crate::options::{Dict, ParsedNode, Scalar, Slot, image_opts};
+use crate::{Image, OpenContext, OpenFlags, Result, notice};
+
+/// Opens the image of that name: a file name, with or without a protocol, or `json:{…}`.
+///
+/// A `format` is not looked for; without one it is probed.
+pub fn open_filename(
+    context: &OpenContext<'_>,
+    filename: &OsStr,
+    format: Option<&str>,
+    flags: OpenFlags,
+) -> Result<Image> {
+    let mut options = Dict::default();
+    if let Some(format) = format {
+        options.put("driver", Scalar::text(format));
+    }
+    open_tree(context, Some(filename), options, flags).context(|| could_not_open(filename))
+}
+
+/// Opens the image that `--image-opts` describe.
+pub fn open_image_opts(context: &OpenContext<'_>, text: &OsStr, flags: OpenFlags) -> Result<Image> {
+    let parsed = image_opts::parse(text.as_bytes())?;
+    tell(&parsed.warnings);
+    open_tree(context, None, parsed.options, flags).context(|| could_not_open(text))
+}
+
+fn could_not_open(what: &OsStr) -> String {
+    format!("Could not open '{}'", what.to_string_lossy())
+}
+
+fn tell(warnings: &[String]) {
+    for warning in warnings {
+        notice::warn(warning);
+    }
+}
+
+fn open_tree(
+    context: &OpenContext<'_>,
+    filename: Option<&OsStr>,
+    options: Dict,
+    flags: OpenFlags,
+) -> Result<Image> {
+    let parsed = ParsedNode::new(filename, options, Slot::Image)?;
+    tell(&parsed.warnings);
+    Opener { context, flags, above: None }.open(parsed.node, Need::of(&flags))
+}

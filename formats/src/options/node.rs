@@ -1,0 +1,246 @@
+//! The typed tree.
+
+use std::ffi::OsStr;
+
+use super::dict::{Dict, Scalar};
+use super::driver::{DriverName, FileOptions, FormatOptions, GenericOptions, not_supported};
+use super::json::{self, JsonError};
+use super::name;
+use crate::{Error, Format, Result};
+
+/// A node: what is to be opened, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeOptions {
+    /// An image in some format.
+    Format(FormatNode),
+    /// A file.
+    Protocol(ProtocolNode),
+}
+
+/// An image in some format.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FormatNode {
+    /// The file that holds it.
+    pub file: Box<NodeOptions>,
+    /// The image in it.
+    pub image: ImageOptions,
+}
+
+/// How an image in a file is opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageOptions {
+    /// What the format's driver is told.
+    pub format: FormatOptions,
+    /// What every node is told.
+    pub generic: GenericOptions,
+    /// An external data file, where it is not the one that the header names.
+    pub data_file: Dict,
+    /// What is behind it.
+    pub backing: Backing,
+    /// Options that the driver does not know.
+    pub unknown: Dict,
+}
+
+/// What is behind an image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Backing {
+    /// Nothing, whatever its header says.
+    None,
+    /// What its header says, changed by these options.
+    Header(Dict),
+}
+
+/// A file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProtocolNode {
+    /// The driver; if not said, the file's kind decides.
+    pub driver: Option<DriverName>,
+    /// What it is told.
+    pub options: FileOptions,
+    /// What every node is told.
+    pub generic: GenericOptions,
+    /// Options that the driver does not know.
+    pub unknown: Dict,
+}
+
+/// The place of a node in its parent, which decides what is meant where nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// An image of its own, or a backing image: a format, probed.
+    Image,
+    /// The file behind an image: a protocol.
+    File,
+}
+
+/// A tree, and what the reader should be warned of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParsedNode {
+    /// The tree.
+    pub node: NodeOptions,
+    /// Warnings.
+    pub warnings: Vec<String>,
+}
+
+impl ParsedNode {
+    /// The tree for a file name and options; each may say what the other does not.
+    pub fn new(filename: Option<&OsStr>, options: Dict, slot: Slot) -> Result<Self> {
+        let mut warnings = Vec::new();
+        let node = parse(filename, options, slot, &mut warnings)?;
+        Ok(Self { node, warnings })
+    }
+}
+
+fn parse(
+    filename: Option<&OsStr>,
+    mut options: Dict,
+    slot: Slot,
+    warnings: &mut Vec<String>,
+) -> Result<NodeOptions> {
+    let filename = match filename {
+        Some(filename) => match name::json(filename) {
+            Some(text) => {
+                options.join(parse_json(text)?);
+                None
+            }
+            None => Some(filename),
+        },
+        None => None,
+    };
+    let driver =
+        options.take_text("driver").map(|name| DriverName::from_name(&name.to_string_lossy())).transpose()?;
+    match (driver, slot) {
+        (Some(DriverName::Unsupported(driver)), _) => Err(not_supported(driver)),
+        (Some(DriverName::Format(format)), _) => parse_format(Some(format), filename, options, warnings),
+        (None, Slot::Image) => parse_format(None, filename, options, warnings),
+        (driver, _) => parse_protocol(driver, filename, options),
+    }
+}
+
+fn parse_json(text: &[u8]) -> Result<Dict> {
+    json::parse_options(text).map_err(|error| match error {
+        JsonError::Syntax(complaint) => Error::invalid(complaint).context("Could not parse the JSON options"),
+        JsonError::NotAnObject => Error::invalid("Invalid JSON object given"),
+    })
+}
+
+fn parse_protocol(
+    driver: Option<DriverName>,
+    filename: Option<&OsStr>,
+    mut options: Dict,
+) -> Result<NodeOptions> {
+    let mut driver = driver;
+    if let Some(filename) = filename {
+        if options.has("filename") {
+            return Err(Error::invalid("Can't specify 'file' and 'filename' options at the same time"));
+        }
+        let named = name::protocol(filename).map(DriverName::from_protocol).transpose()?;
+        if let (None, Some(DriverName::Unsupported(driver))) = (driver, named) {
+            return Err(not_supported(driver));
+        }
+        // An explicit driver strips only its own protocol from the name.
+        let own = named.is_some() && (driver.is_none() || driver == named);
+        let plain = if own { name::without_protocol(filename) } else { filename.to_owned() };
+        options.put("filename", Scalar::Text(plain));
+        driver = driver.or(named.filter(|named| *named == DriverName::HostDevice));
+    }
+    if driver.is_none() && options.get("filename").and_then(Scalar::as_text).is_none() {
+        return Err(Error::invalid("Must specify either driver or file"));
+    }
+    let generic = GenericOptions::take(&mut options)?;
+    let file = FileOptions::take(&mut options, generic.direct == Some(true))?;
+    Ok(NodeOptions::Protocol(ProtocolNode { driver, options: file, generic, unknown: options }))
+}
+
+fn parse_format(
+    format: Option<Format>,
+    filename: Option<&OsStr>,
+    mut options: Dict,
+    warnings: &mut Vec<String>,
+) -> Result<NodeOptions> {
+    let backing = take_backing(&mut options, warnings)?;
+    let file = parse_file(format, filename, &mut options, warnings)?;
+    let data_file = take_child(&mut options, "data-file")?;
+    let generic = GenericOptions::take(&mut options)?;
+    let format = match format {
+        Some(format) => FormatOptions::take(format, &mut options)?,
+        None => FormatOptions::Probe,
+    };
+    let image = ImageOptions { format, generic, data_file, backing, unknown: options };
+    Ok(NodeOptions::Format(FormatNode { file: Box::new(file), image }))
+}
+
+impl ImageOptions {
+    /// The same image, now that its format is known.
+    pub fn with_format(mut self, format: Format) -> Result<Self> {
+        self.format = FormatOptions::take(format, &mut self.unknown)?;
+        Ok(self)
+    }
+}
+
+fn parse_file(
+    format: Option<Format>,
+    filename: Option<&OsStr>,
+    options: &mut Dict,
+    warnings: &mut Vec<String>,
+) -> Result<NodeOptions> {
+    let below = options.take_subtree("file");
+    let reference = options.take_text("file");
+    match (reference, filename.is_some() || !below.is_empty()) {
+        (Some(_), true) => Err(Error::invalid(
+            "Cannot reference an existing block device with additional options or a new filename",
+        )),
+        (Some(reference), false) => Err(no_such_node(&reference)),
+        (None, false) => Err(Error::invalid(match format {
+            Some(_) => "A block device must be specified for \"file\"",
+            None => "Must specify either driver or file",
+        })),
+        (None, true) => parse(filename, below, Slot::File, warnings),
+    }
+}
+
+/// Nodes cannot be named: there is only ever the one tree.
+fn no_such_node(reference: &OsStr) -> Error {
+    let reference = reference.to_string_lossy();
+    Error::new(
+        crate::ErrorKind::NotFound,
+        format!("Cannot find device='{reference}' nor node-name='{reference}'"),
+    )
+}
+
+fn take_backing(options: &mut Dict, warnings: &mut Vec<String>) -> Result<Backing> {
+    let none = match options.get("backing") {
+        Some(Scalar::Null) => true,
+        Some(Scalar::Text(name)) if name.is_empty() => {
+            warnings.push("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead".to_owned());
+            true
+        }
+        _ => false,
+    };
+    if none {
+        options.take("backing");
+        return Ok(Backing::None);
+    }
+    Ok(Backing::Header(take_child(options, "backing")?))
+}
+
+/// Options for a child that the header names; a reference stays as it is, under the empty key.
+fn take_child(options: &mut Dict, name: &str) -> Result<Dict> {
+    let mut child = options.take_subtree(name);
+    if let Some(reference) = options.take_text(name) {
+        if !child.is_empty() {
+            return Err(Error::invalid(
+                "Cannot reference an existing block device with additional options or a new filename",
+            ));
+        }
+        child.put("", Scalar::Text(reference));
+    }
+    Ok(child)
+}
+
+/// Whether the options of a child name a node, which there is none of.
+pub(crate) fn refuse_reference(child: &Dict) -> Result<()> {
+    match child.get("").and_then(Scalar::as_text) {
+        Some(reference) => Err(no_such_node(reference)),
+        None => Ok(()),
+    }
+}
