@@ -87,6 +87,13 @@ pub trait Disk: Debug + Send + Sync {
     fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }
+
+    /// The descriptor on which the kernel may be asked to transfer this range to or from
+    /// page-aligned memory, as the disk itself would; `None` where only the disk can do it.
+    fn transfer_descriptor(&self, offset: u64, len: usize) -> Option<std::os::fd::BorrowedFd<'_>> {
+        let _ = (offset, len);
+        None
+    }
 }
 
 /// How [`Disk::allocate`] reserves.

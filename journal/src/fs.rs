@@ -12,6 +12,8 @@ pub trait Fs: Debug + Send + Sync {
     fn open(&self, path: &Path, options: OpenOptions) -> Result<Arc<dyn Disk>>;
 
     /// What stands at `path` (links followed), or `None` if nothing does.
+    ///
+    /// The file is not opened, so the length of a device and the direct alignment are not told.
     fn status(&self, path: &Path) -> Result<Option<DiskStatus>>;
 
     /// Begins a new file that will stand at `target`.

@@ -26,6 +26,7 @@
 //! * **A new file is all or nothing.** A [`Draft`] is invisible under its target's name until it
 //!   is published, and gone if it is dropped.
 
+pub mod aio;
 mod buffer;
 mod disk;
 mod error;

@@ -3,6 +3,8 @@
 //! An operation takes a typed request and returns a typed result. It prints nothing and parses no
 //! arguments.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "used by convert and dd"))]
+mod copy;
 pub mod ops;
 mod progress;
 mod select;

@@ -27,19 +27,34 @@ pub(super) fn copy_owner_and_labels(from: BorrowedFd<'_>, to: BorrowedFd<'_>) ->
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
         Err(errno) => return Err(errno),
     };
-    let mut value = vec![0; MAX_XATTR];
-    for name in names[..len].split_inclusive(|&byte| byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        if OF_CONTENT.contains(&name) {
-            continue;
-        }
-        match rustix::fs::fgetxattr(from, name, &mut value[..]) {
-            Ok(len) => ignore_missing(rustix::fs::fsetxattr(to, name, &value[..len], XattrFlags::empty()))?,
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
+    let names = names[..len].split_inclusive(|&byte| byte == 0);
+    names
+        .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+        .try_for_each(|name| copy_attribute(from, to, name))
+}
+
+fn copy_attribute(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    if OF_CONTENT.contains(&name) {
+        return Ok(());
     }
-    Ok(())
+    let Some(value) = attribute(from, name)? else { return Ok(()) };
+    // Labels that the new file got anyway need no permission to be set.
+    if attribute(to, name)?.as_ref() == Some(&value) {
+        return Ok(());
+    }
+    ignore_missing(rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty()))
+}
+
+fn attribute(fd: BorrowedFd<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
+    let mut value = vec![0; MAX_XATTR];
+    match rustix::fs::fgetxattr(fd, name, &mut value[..]) {
+        Ok(len) => {
+            value.truncate(len);
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Gives `to` the permission bits of `from`.

@@ -71,6 +71,17 @@ impl Bypass {
         Some((self.descriptor(fd)?, alignment))
     }
 
+    /// The direct descriptor, if the range can be transferred on it from or to aligned memory.
+    pub(super) fn descriptor_for<'a>(
+        &'a self,
+        fd: BorrowedFd<'a>,
+        offset: u64,
+        len: usize,
+    ) -> Option<BorrowedFd<'a>> {
+        let (direct, alignment) = self.way(fd)?;
+        (offset.is_multiple_of(alignment as u64) && len.is_multiple_of(alignment)).then_some(direct)
+    }
+
     /// Writes bulk data directly if it can be, else through the cache with early writeback.
     pub(super) fn write_bulk(&self, fd: BorrowedFd<'_>, offset: u64, buf: &[u8]) -> Result<()> {
         let mut done = 0;

@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, RandomState};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,9 +165,13 @@ enum Appeared {
 }
 
 impl Staged {
-    fn new(place: &Place) -> SysResult<(OwnedFd, Self)> {
+    fn unopened(place: &Place) -> SysResult<Self> {
         let directory = Directory::open(&place.directory)?;
-        let mut staged = Self { directory, name: place.name.clone(), hidden: None };
+        Ok(Self { directory, name: place.name.clone(), hidden: None })
+    }
+
+    fn new(place: &Place) -> SysResult<(OwnedFd, Self)> {
+        let mut staged = Self::unopened(place)?;
         let fd = match staged.open_nameless() {
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => staged.open_hidden()?,
             other => other?,
@@ -179,8 +183,12 @@ impl Staged {
     fn to_replace(place: &Place, old: &FileDisk) -> SysResult<(OwnedFd, Self)> {
         let (fd, staged) = Self::new(place)?;
         let from = old.descriptor().ok_or(Errno::IO)?;
-        attributes::copy_owner_and_labels(from, std::os::fd::AsFd::as_fd(&fd))?;
-        Ok((fd, staged))
+        match attributes::copy_owner_and_labels(from, fd.as_fd()) {
+            Ok(()) => Ok((fd, staged)),
+            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) => Err(errno),
+            // What cannot be taken over must not be lost: the old file has to stay.
+            Err(_) => Err(Errno::PERM),
+        }
     }
 
     fn open_nameless(&self) -> SysResult<OwnedFd> {
@@ -280,4 +288,52 @@ fn hidden_name(name: &OsStr) -> OsString {
     hidden.extend_from_slice(ENDING);
     hidden.extend((0..RANDOM).map(|place| DIGITS[(random >> (5 * place) & 31) as usize]));
     OsString::from_vec(hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A draft with a hidden name, as filesystems without nameless files get it.
+    fn hidden(directory: &Path) -> (Staged, FileDisk) {
+        let place = Place { directory: directory.to_owned(), name: "image".into() };
+        let mut staged = Staged::unopened(&place).unwrap();
+        let fd = staged.open_hidden().unwrap();
+        let disk = FileDisk::new(fd, &directory.join("image"), Caching::Cached, Syncing::Durable).unwrap();
+        disk.write_at(0, b"new").unwrap();
+        (staged, disk)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(directory).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_hidden_name_is_gone_in_the_end() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (staged, _disk) = hidden(scratch.path());
+        let made = names(scratch.path());
+        assert!(made.len() == 1 && made[0].starts_with(".image.tximg-"), "{made:?}");
+        drop(staged);
+        assert!(names(scratch.path()).is_empty());
+
+        let (mut staged, disk) = hidden(scratch.path());
+        assert_eq!(staged.appear(&disk).unwrap(), Appeared::Done);
+        drop(staged);
+        assert_eq!(names(scratch.path()), ["image"]);
+
+        let (mut staged, disk) = hidden(scratch.path());
+        assert_eq!(staged.appear(&disk).unwrap(), Appeared::NameTaken);
+        staged.replace(&disk).unwrap();
+        drop(staged);
+        assert_eq!(names(scratch.path()), ["image"]);
+    }
+
+    #[test]
+    fn hidden_names_fit_and_differ() {
+        let long = OsString::from("x".repeat(255));
+        assert_eq!(hidden_name(&long).len(), MAX_NAME);
+        assert_ne!(hidden_name(&long), hidden_name(&long));
+    }
 }

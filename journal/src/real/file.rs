@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use rustix::fs::{FallocateFlags, SeekFrom, Stat};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::direct::Bypass;
 use super::lock::Locks;
-use super::transfer;
+use super::space::{self, Offered};
+use super::status::{kind_of, length_of, status_of};
+use super::{retry, transfer};
 use crate::{
     Allocate, Caching, Claim, Disk, DiskKind, DiskStatus, Error, ErrorKind, Extent, ExtentKind, Result,
     Zeroing,
@@ -139,24 +141,15 @@ impl FileDisk {
 
     /// Makes a range within the file read as zeroes by the cheapest way that works.
     fn zero_within(&self, range: Range<u64>, how: Zeroing) -> Result<()> {
-        const PUNCH: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
-        const KEEP: FallocateFlags = FallocateFlags::ZERO_RANGE.union(FallocateFlags::KEEP_SIZE);
         if range.is_empty() {
             return Ok(());
         }
         let fd = self.usable("write zeroes to", Some(range.start))?;
-        let ways = match how {
-            Zeroing::Unmap => [PUNCH, KEEP],
-            Zeroing::Keep => [KEEP, KEEP],
-        };
-        for way in ways {
-            match retry(|| rustix::fs::fallocate(fd, way, range.start, range.end - range.start)) {
-                Ok(()) => return Ok(()),
-                Err(errno) if is_unsupported(errno) => {}
-                Err(errno) => return Err(self.error("write zeroes to", Some(range.start), errno)),
-            }
+        match space::zero(fd, range.clone(), how) {
+            Ok(Offered::Done) => Ok(()),
+            Ok(Offered::No) => self.write_zeroes(range),
+            Err(errno) => Err(self.error("write zeroes to", Some(range.start), errno)),
         }
-        self.write_zeroes(range)
     }
 
     fn write_zeroes(&self, range: Range<u64>) -> Result<()> {
@@ -209,7 +202,8 @@ impl Disk for FileDisk {
 
     fn set_len(&self, len: u64) -> Result<()> {
         let fd = self.usable("resize", None)?;
-        if self.kind == DiskKind::Regular {
+        // A stream has no length either, but the kernel says that best.
+        if matches!(self.kind, DiskKind::Regular | DiskKind::Stream) {
             let _alone = self.length.write().unwrap_or_else(PoisonError::into_inner);
             return retry(|| rustix::fs::ftruncate(fd, len))
                 .map_err(|errno| self.error("resize", None, errno));
@@ -277,26 +271,12 @@ impl Disk for FileDisk {
     }
 
     fn extent_at(&self, offset: u64) -> Result<Extent> {
-        const REST: Extent = Extent { kind: ExtentKind::Hole, end: u64::MAX };
         let fd = self.usable("find holes in", Some(offset))?;
-        if i64::try_from(offset).is_err() {
-            return Ok(REST);
+        if let Some(extent) = space::extent_at(fd, offset) {
+            return Ok(extent);
         }
-        let data_to_end = || {
-            let len = self.len()?;
-            Ok(if offset < len { Extent { kind: ExtentKind::Data, end: len } } else { REST })
-        };
-        match rustix::fs::seek(fd, SeekFrom::Data(offset)) {
-            Ok(start) if start > offset => return Ok(Extent { kind: ExtentKind::Hole, end: start }),
-            Ok(_) => {}
-            Err(Errno::NXIO) => return Ok(REST),
-            Err(_) => return data_to_end(),
-        }
-        match rustix::fs::seek(fd, SeekFrom::Hole(offset)) {
-            Ok(end) if end > offset => Ok(Extent { kind: ExtentKind::Data, end }),
-            // The file shrank, or a writer was between the two questions.
-            Ok(_) | Err(_) => data_to_end(),
-        }
+        let len = self.len()?;
+        Ok(if offset < len { Extent { kind: ExtentKind::Data, end: len } } else { space::PAST_THE_END })
     }
 
     fn status(&self) -> Result<DiskStatus> {
@@ -317,47 +297,54 @@ impl Disk for FileDisk {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         (!self.latched.load(Ordering::SeqCst)).then(|| self.fd.as_fd())
     }
-}
 
-/// What a `stat` alone tells; the length of a device and the direct alignment need a descriptor.
-pub(super) fn status_of(stat: &Stat) -> DiskStatus {
-    DiskStatus {
-        kind: kind_of(stat),
-        len: u64::try_from(stat.st_size).unwrap_or(0),
-        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
-        direct_alignment: None,
-        identity: (stat.st_dev, stat.st_ino),
-        links: stat.st_nlink,
+    fn transfer_descriptor(&self, offset: u64, len: usize) -> Option<BorrowedFd<'_>> {
+        let fd = self.descriptor()?;
+        match self.caching {
+            Caching::Cached => Some(fd),
+            Caching::Direct => self.bypass.descriptor_for(fd, offset, len),
+        }
     }
 }
 
-fn kind_of(stat: &Stat) -> DiskKind {
-    use rustix::fs::FileType;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => DiskKind::Regular,
-        FileType::BlockDevice => DiskKind::Block,
-        FileType::CharacterDevice => DiskKind::Character,
-        _ => DiskKind::Stream,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_sync_is_final() {
+        let file = tempfile::tempfile().unwrap();
+        let disk = FileDisk::new(file.into(), Path::new("x"), Caching::Cached, Syncing::Durable).unwrap();
+        disk.write_at(0, b"x").unwrap();
+        assert_eq!(disk.sync_by(|_| Err(Errno::IO)).unwrap_err().kind(), ErrorKind::Io);
+        let refusals = [
+            disk.sync().unwrap_err(),
+            disk.write_at(0, b"y").unwrap_err(),
+            disk.write_bulk_at(0, b"y").unwrap_err(),
+            disk.read_at(0, &mut [0]).unwrap_err(),
+            disk.set_len(0).unwrap_err(),
+            disk.zero(0..1, Zeroing::Unmap).unwrap_err(),
+            disk.allocate(0..1, Allocate::Grow).unwrap_err(),
+            disk.extent_at(0).unwrap_err(),
+            disk.status().unwrap_err(),
+            disk.lock(Claim::reader()).unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert_eq!(refusal.kind(), ErrorKind::Latched, "{refusal}");
+        }
+        assert!(disk.descriptor().is_none());
     }
-}
 
-fn length_of(fd: BorrowedFd<'_>, kind: DiskKind) -> rustix::io::Result<u64> {
-    match kind {
-        DiskKind::Regular => Ok(u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0)),
-        // The position is not used by anybody, so it may be moved.
-        DiskKind::Block => rustix::fs::seek(fd, SeekFrom::End(0)),
-        DiskKind::Character | DiskKind::Stream => Ok(0),
+    #[test]
+    fn zeroes_are_written_where_nothing_else_works() {
+        let file = tempfile::tempfile().unwrap();
+        let disk = FileDisk::new(file.into(), Path::new("x"), Caching::Cached, Syncing::Durable).unwrap();
+        let len = 2 * ZERO_STEP + 100;
+        disk.write_at(0, &vec![1; len]).unwrap();
+        disk.write_zeroes(50..len as u64 - 50).unwrap();
+        let mut bytes = vec![9; len];
+        disk.read_exact_at(0, &mut bytes).unwrap();
+        let ones = bytes.iter().enumerate().filter(|(_, byte)| **byte == 1).map(|(at, _)| at);
+        assert!(ones.eq((0..50).chain(len - 50..len)));
     }
-}
-
-/// Whether a space request failed only because this file has no such request.
-fn is_unsupported(errno: Errno) -> bool {
-    // A device refuses ranges that are not whole sectors with "invalid argument", and files that
-    // are no files with "no such device".
-    matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV)
-}
-
-/// Repeats a call that a signal interrupted.
-pub(super) fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    rustix::io::retry_on_intr(call)
 }

@@ -5,6 +5,7 @@
 //!      │
 //!   FileDisk ──► transfer              bytes, through the page cache
 //!      ├──────► direct                 bytes, past it
+//!      ├──────► space                  holes, zeroes, extents
 //!      ├──────► lock                   QEMU's byte locks
 //!      └──────► sys                    system calls that rustix lacks
 //! ```
@@ -14,6 +15,8 @@ mod direct;
 mod draft;
 mod file;
 mod lock;
+mod space;
+mod status;
 mod sys;
 mod target;
 mod transfer;
@@ -43,7 +46,7 @@ impl Fs for RealFs {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(Error::os("get the status of", path, None, errno.into())),
         };
-        Ok(Some(file::status_of(&stat)))
+        Ok(Some(status::status_of(&stat)))
     }
 
     fn draft(&self, target: &Path, options: DraftOptions) -> Result<Box<dyn Draft>> {
@@ -84,4 +87,9 @@ fn open_disk(path: &Path, options: OpenOptions, syncing: Syncing) -> Result<File
     let fd = rustix::fs::openat(CWD, path, access | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::os("open", path, None, errno.into()))?;
     FileDisk::new(fd, path, options.caching, syncing)
+}
+
+/// Repeats a call that a signal interrupted.
+fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    rustix::io::retry_on_intr(call)
 }

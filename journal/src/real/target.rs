@@ -37,14 +37,20 @@ impl Target {
             Err(Errno::NOENT) => return Ok(Self::Missing(missing_place(path)?)),
             Err(errno) => return Err(errno),
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+        let is_plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1;
+        if !is_plain || names_a_descriptor(path) {
             return Ok(Self::Fixed);
         }
-        // A name under /proc may be followed to a file that has no name any more.
         let Ok(real) = path.canonicalize() else { return Ok(Self::Fixed) };
         let place = Place::of(&real);
         Ok(if can_replace(&place, &real, &stat) { Self::Replaceable(place) } else { Self::Fixed })
     }
+}
+
+/// Whether the path stands for a descriptor: who passes one wants that very file written.
+fn names_a_descriptor(path: &Path) -> bool {
+    const PREFIXES: [&str; 5] = ["/proc", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
+    std::path::absolute(path).is_ok_and(|path| PREFIXES.iter().any(|prefix| path.starts_with(prefix)))
 }
 
 impl Place {
@@ -135,7 +141,7 @@ impl Directory {
         if !self.can_sync {
             return Ok(());
         }
-        match rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd)) {
+        match super::retry(|| rustix::fs::fsync(&self.fd)) {
             // Some network filesystems have no such request for directories.
             Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => other,

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::{Errno, Result};
 
-use super::file::retry;
+use super::retry;
 
 /// The most buffers that one call takes.
 const MAX_BUFFERS: usize = 1024;

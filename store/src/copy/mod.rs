@@ -1,0 +1,134 @@
+//! Copying guest bytes from one or more images into another.
+//!
+//! ```text
+//!   plan     which bytes of the sources are data, zeroes, or the backing image's
+//!   worker   one chunk: read, look for zeroes, compress; in its turn find space; write
+//!   offload  the same, by the kernel
+//! ```
+//!
+//! The chunks are worked on by several threads at once, but host space is given out in guest
+//! order, so that the result is the same however many threads there were.
+
+mod offload;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod worker;
+
+use formats::engine::run_ordered;
+use formats::{Error, Image, Result};
+
+use crate::Progress;
+use plan::Plan;
+use throttle::Throttle;
+use worker::Worker;
+
+/// What to copy where.
+#[derive(Debug)]
+pub(crate) struct Copy<'a> {
+    /// The images to read, one after another.
+    pub(crate) sources: &'a [Image],
+    /// The first byte of them that is copied; it goes to the target's first byte.
+    pub(crate) skip: u64,
+    /// How many bytes are copied.
+    pub(crate) len: u64,
+    /// Where they go.
+    pub(crate) target: &'a Image,
+    /// What the target reads as where nothing is written.
+    pub(crate) beneath: Beneath,
+    /// How bytes get there.
+    pub(crate) method: Method,
+    /// The shortest run of zeroes that is left out, in bytes; 0 writes every zero.
+    pub(crate) min_sparse: u64,
+    /// What an unreadable sector does.
+    pub(crate) unreadable: Unreadable<'a>,
+    /// Threads.
+    pub(crate) workers: usize,
+    /// Bytes per second at most.
+    pub(crate) rate: Option<u64>,
+}
+
+/// What the target reads as where nothing is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beneath {
+    /// Zeroes.
+    Zeroes,
+    /// A backing image of that many bytes, which equals what is behind the sources, and zeroes
+    /// after it.
+    Backing(u64),
+    /// Anything.
+    Unknown,
+}
+
+/// How bytes get from the sources into the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Read and written.
+    Plain,
+    /// Read, compressed and written.
+    Compressed,
+    /// Copied by the kernel where it can.
+    Offload,
+}
+
+/// What an unreadable sector does.
+#[derive(Clone, Copy)]
+pub(crate) enum Unreadable<'a> {
+    /// It ends the copy.
+    Fails,
+    /// It is copied as zeroes, and this is told about it.
+    BecomesZeroes(&'a (dyn Fn(u64, &Error) + Sync)),
+}
+
+impl std::fmt::Debug for Unreadable<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fails => "Fails",
+            Self::BecomesZeroes(_) => "BecomesZeroes",
+        })
+    }
+}
+
+/// Guest bytes that one worker takes at a time.
+const CHUNK: u64 = 2 << 20;
+
+/// The same where they are compressed, which takes longer than writing them.
+const COMPRESSED_CHUNK: u64 = 512 << 10;
+
+impl Copy<'_> {
+    /// Copies. The target's writer is not committed.
+    pub(crate) fn run(&self, progress: &dyn Progress) -> Result<()> {
+        let unit = self.unit()?;
+        let chunk = match self.method {
+            Method::Compressed => COMPRESSED_CHUNK,
+            Method::Plain | Method::Offload => CHUNK,
+        };
+        let mut plan = Plan::new(self, unit, chunk.next_multiple_of(unit));
+        let throttle = self.rate.map(Throttle::new);
+        run_ordered(
+            self.workers,
+            || {
+                progress.set(plan.done(), self.len);
+                plan.next_job()
+            },
+            || Worker::new(self, unit, throttle.as_ref()),
+            |worker, job, turn| worker.work(&job, turn),
+        )?;
+        progress.set(self.len, self.len);
+        Ok(())
+    }
+
+    /// Bytes that are decided about together: what the target allocates or compresses at a time.
+    fn unit(&self) -> Result<u64> {
+        let writer =
+            self.target.driver().writer().ok_or_else(|| Error::unsupported("Image is not writable"))?;
+        match (self.method, writer.compression()) {
+            (Method::Compressed, Some(compression)) => Ok(compression.cluster_size),
+            (Method::Compressed, None) => {
+                Err(Error::unsupported("Compression not supported for this file format"))
+            }
+            (Method::Plain | Method::Offload, _) => Ok(writer.granularity()),
+        }
+    }
+}

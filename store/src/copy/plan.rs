@@ -1,0 +1,160 @@
+//! Which bytes of the sources are data, zeroes, or the backing image's.
+
+use std::sync::Arc;
+
+use formats::engine::{Status, status_above};
+use formats::error::ResultExt;
+use formats::{HostOffset, Image, Result};
+use journal::Disk;
+
+use super::{Beneath, Copy, Method, Unreadable};
+
+/// A chunk of the target for one worker.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Its first byte.
+    pub(super) at: u64,
+    /// What it is made of, without gaps. Of several pieces, each lies in one chunk.
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl Job {
+    /// Bytes in the job.
+    pub(super) fn len(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len).sum()
+    }
+
+    /// Whether all of it is of that kind.
+    pub(super) fn is_all(&self, kind: PieceKind) -> bool {
+        self.pieces.iter().all(|piece| piece.kind == kind)
+    }
+}
+
+/// A run of bytes of one kind.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// How many bytes.
+    pub(super) len: u64,
+    /// What they are.
+    pub(super) kind: PieceKind,
+    /// Where they stand in a file, if they are plain data that the kernel is asked to copy.
+    pub(super) host: Option<(Arc<dyn Disk>, HostOffset)>,
+}
+
+/// What a run of bytes is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PieceKind {
+    /// Bytes to be read.
+    Data,
+    /// Zeroes to be seen in the target.
+    Zero,
+    /// What the target shows by itself if nothing is written: its backing image, or the zeroes
+    /// after that.
+    Beneath,
+}
+
+/// Walks the sources and makes jobs of them.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    copy: &'a Copy<'a>,
+    unit: u64,
+    chunk: u64,
+    at: u64,
+}
+
+impl<'a> Plan<'a> {
+    /// A plan of the whole copy, in chunks of whole units.
+    pub(super) fn new(copy: &'a Copy<'a>, unit: u64, chunk: u64) -> Self {
+        Self { copy, unit, chunk, at: 0 }
+    }
+
+    /// Bytes that are planned already.
+    pub(super) fn done(&self) -> u64 {
+        self.at
+    }
+
+    /// The next chunk, or a longer run that is not data.
+    pub(super) fn next_job(&mut self) -> Result<Option<Job>> {
+        let (at, end) = (self.at, self.copy.len);
+        if at == end {
+            return Ok(None);
+        }
+        let chunk_end = end.min((at / self.chunk + 1) * self.chunk);
+        let mut pieces: Vec<Piece> = Vec::new();
+        while self.at < chunk_end {
+            let limit = if pieces.is_empty() { end } else { chunk_end };
+            let mut piece = self.piece(limit - self.at)?;
+            let whole =
+                if self.at + piece.len == end { piece.len } else { piece.len / self.unit * self.unit };
+            if pieces.is_empty() && piece.kind != PieceKind::Data && self.at + whole > chunk_end {
+                piece.len = whole;
+                self.at += whole;
+                return Ok(Some(Job { at, pieces: vec![piece] }));
+            }
+            piece.len = piece.len.min(chunk_end - self.at);
+            self.at += piece.len;
+            match pieces.last_mut() {
+                Some(last) if last.kind == piece.kind && last.host.is_none() && piece.host.is_none() => {
+                    last.len += piece.len;
+                }
+                _ => pieces.push(piece),
+            }
+        }
+        Ok(Some(Job { at, pieces }))
+    }
+
+    /// What stands at the current offset, for at most `len` bytes.
+    fn piece(&self, len: u64) -> Result<Piece> {
+        let (source, source_at) = locate(self.copy.sources, self.copy.skip + self.at);
+        let mut len = len.min(source.virtual_size() - source_at);
+        let mut past_backing = false;
+        if let Beneath::Backing(backing_len) = self.copy.beneath {
+            past_backing = self.at >= backing_len;
+            if !past_backing {
+                len = len.min(backing_len - self.at);
+            }
+        }
+        let base = match self.copy.beneath {
+            Beneath::Backing(_) => source.backing().map(|backing| &**backing),
+            Beneath::Zeroes | Beneath::Unknown => None,
+        };
+        let found = status_above(source, base, source_at, len);
+        let status = match (found, self.copy.unreadable) {
+            (Ok(status), _) => status,
+            // Reading will meet the same trouble, sector by sector, and deal with it.
+            (Err(_), Unreadable::BecomesZeroes(_)) => {
+                return Ok(Piece { len: len.min(self.chunk), kind: PieceKind::Data, host: None });
+            }
+            (Err(error), Unreadable::Fails) => {
+                return Err(error)
+                    .context(|| format!("error while reading block status at offset {}", self.at));
+            }
+        };
+        let kind = self.kind(&status, past_backing);
+        let offload = self.copy.method == Method::Offload && kind == PieceKind::Data;
+        Ok(Piece { len: status.len, kind, host: status.host.filter(|_| offload) })
+    }
+
+    fn kind(&self, status: &Status, past_backing: bool) -> PieceKind {
+        match self.copy.beneath {
+            _ if status.zero && past_backing => PieceKind::Beneath,
+            _ if status.zero => PieceKind::Zero,
+            _ if status.data => PieceKind::Data,
+            Beneath::Backing(_) => PieceKind::Beneath,
+            Beneath::Zeroes | Beneath::Unknown => PieceKind::Data,
+        }
+    }
+}
+
+/// The source that holds byte `at` of all of them in a row, and the offset in it.
+pub(super) fn locate(sources: &[Image], mut at: u64) -> (&Image, u64) {
+    let mut found = &sources[0];
+    for source in sources {
+        found = source;
+        if at < source.virtual_size() {
+            break;
+        }
+        at -= source.virtual_size();
+    }
+    (found, at)
+}

@@ -1,0 +1,342 @@
+//! One chunk: read it, look for zeroes, find space in turn, write it.
+
+use formats::codec::Encoder;
+use formats::engine::{Reader, Turn, Write, is_zero, runs, write};
+use formats::error::ResultExt;
+use formats::{Allocation, Error, GuestOffset, Result, Writer};
+use journal::{AlignedBuf, Zeroing};
+
+use super::plan::{Job, PieceKind, locate};
+use super::{Beneath, Copy, Method, Throttle, Unreadable};
+
+/// Zeroes are looked for in pieces of this size, where the target can hold smaller ones: a page
+/// of the page cache, and a block of most filesystems.
+const SPARSE_UNIT: u64 = 4096;
+
+/// Bytes tried again at a time after a read error.
+const SECTOR: usize = 512;
+
+/// Works on chunks, one after another. One per thread.
+#[derive(Debug)]
+pub(super) struct Worker<'a> {
+    copy: &'a Copy<'a>,
+    pub(super) writer: &'a dyn Writer,
+    unit: u64,
+    throttle: Option<&'a Throttle>,
+    readers: Vec<Reader<'a>>,
+    pub(super) chunk: AlignedBuf,
+    encoder: Option<Encoder>,
+    payload: Vec<u8>,
+}
+
+/// What is done with a run of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Written as it is.
+    Store,
+    /// Written in its compressed form, which is at this place in the payload.
+    Compressed { start: usize, len: usize },
+    /// Made to read as zeroes.
+    Zero,
+    /// Only partly the source's: written over what the target reads as already.
+    Patch,
+}
+
+/// A run of a chunk, from its first byte on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub(super) start: usize,
+    pub(super) len: usize,
+    pub(super) action: Action,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker with its own buffers.
+    pub(super) fn new(copy: &'a Copy<'a>, unit: u64, throttle: Option<&'a Throttle>) -> Result<Self> {
+        let writer =
+            copy.target.driver().writer().ok_or_else(|| Error::unsupported("Image is not writable"))?;
+        let encoder = match (copy.method, writer.compression()) {
+            (Method::Compressed, Some(compression)) => Some(Encoder::new(compression.codec)?),
+            _ => None,
+        };
+        Ok(Self {
+            copy,
+            writer,
+            unit,
+            throttle,
+            readers: copy.sources.iter().map(Reader::new).collect(),
+            chunk: AlignedBuf::new(0),
+            encoder,
+            payload: Vec::new(),
+        })
+    }
+
+    /// Copies one chunk.
+    pub(super) fn work(&mut self, job: &Job, turn: &mut Turn<'_>) -> Result<()> {
+        if job.is_all(PieceKind::Beneath) || (job.is_all(PieceKind::Zero) && self.zeroes_are_there()) {
+            return Ok(());
+        }
+        if job.is_all(PieceKind::Zero) {
+            return match self.copy.min_sparse {
+                0 => self.store_zeroes(job, turn),
+                _ => turn.wait(|| self.zero(job.at, job.len())),
+            };
+        }
+        if self.copy.method == Method::Offload && job.pieces.iter().all(|piece| piece.host.is_some()) {
+            return self.offload(job, turn);
+        }
+        self.fetch(job)?;
+        let steps = match self.copy.method {
+            Method::Compressed => self.compress(job)?,
+            Method::Plain | Method::Offload => self.steps(job),
+        };
+        if let Some(throttle) = self.throttle {
+            throttle.pass(steps.iter().map(|step| step.len as u64).sum());
+        }
+        self.put(job, &steps, turn)
+    }
+
+    /// Whether zeroes need not be written, because the target reads as zeroes anyway.
+    fn zeroes_are_there(&self) -> bool {
+        self.copy.beneath == Beneath::Zeroes && self.copy.min_sparse > 0
+    }
+
+    fn zero(&self, at: u64, len: u64) -> Result<()> {
+        self.writer
+            .zero(GuestOffset(at), len, Zeroing::Keep)
+            .context(|| format!("error while writing at byte {at}"))
+    }
+
+    /// Reads the chunk's data; its zeroes are put in between.
+    pub(super) fn fetch(&mut self, job: &Job) -> Result<()> {
+        let len = job.len() as usize;
+        let padded = len.next_multiple_of(self.unit as usize);
+        self.chunk.ensure_len(padded);
+        self.chunk[len..padded].fill(0);
+        let mut start = 0;
+        for piece in &job.pieces {
+            let end = start + piece.len as usize;
+            // A compressed unit is stored whole, so what it shares with the backing image is read.
+            let wanted = match piece.kind {
+                PieceKind::Data => true,
+                PieceKind::Beneath => self.copy.method == Method::Compressed,
+                PieceKind::Zero => false,
+            };
+            if wanted {
+                self.read(job.at + start as u64, start, end)?;
+            } else {
+                self.chunk[start..end].fill(0);
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Fills `start..end` of the chunk with the sources' bytes for the target's offset `at`.
+    fn read(&mut self, at: u64, mut start: usize, end: usize) -> Result<()> {
+        let mut from = self.copy.skip + at;
+        while start < end {
+            let (source, source_at) = locate(self.copy.sources, from);
+            let index = self.copy.sources.iter().position(|other| std::ptr::eq(other, source)).unwrap_or(0);
+            let len = (source.virtual_size() - source_at).min((end - start) as u64) as usize;
+            let result = self.readers[index].read(source_at, &mut self.chunk[start..start + len]);
+            match (result, self.copy.unreadable) {
+                (Ok(()), _) => {}
+                (Err(error), Unreadable::Fails) => {
+                    let byte = from - self.copy.skip;
+                    return Err(error).context(|| format!("error while reading at byte {byte}"));
+                }
+                (Err(_), Unreadable::BecomesZeroes(tell)) => {
+                    for (number, sector) in self.chunk[start..start + len].chunks_mut(SECTOR).enumerate() {
+                        let offset = (number * SECTOR) as u64;
+                        if let Err(error) = self.readers[index].read(source_at + offset, sector) {
+                            sector.fill(0);
+                            tell(from - self.copy.skip + offset, &error);
+                        }
+                    }
+                }
+            }
+            start += len;
+            from += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Decides what to do with each run of a chunk that is not compressed.
+    fn steps(&self, job: &Job) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut start = 0;
+        let mut pieces = job.pieces.iter().peekable();
+        while let Some(piece) = pieces.next() {
+            let mut end = start + piece.len as usize;
+            if piece.kind == PieceKind::Beneath {
+                start = end;
+                continue;
+            }
+            while let Some(more) = pieces.next_if(|next| next.kind != PieceKind::Beneath) {
+                end += more.len as usize;
+            }
+            self.split(job, start, end, &mut steps);
+            start = end;
+        }
+        steps
+    }
+
+    /// Splits a run of the source's bytes: its ragged ends are patches, whole units are written or
+    /// zeroed.
+    fn split(&self, job: &Job, start: usize, end: usize, steps: &mut Vec<Step>) {
+        let unit = self.unit as usize;
+        let last = job.at + end as u64 == self.copy.len && self.copy.len == self.copy.target.virtual_size();
+        // Jobs start on units, so offsets in the chunk tell where units are.
+        let whole_start = start.next_multiple_of(unit).min(end);
+        let whole_end = if last { end } else { (end / unit * unit).max(whole_start) };
+        let patch = |steps: &mut Vec<Step>, from: usize, to: usize| {
+            if from < to {
+                steps.push(Step { start: from, len: to - from, action: Action::Patch });
+            }
+        };
+        patch(steps, start, whole_start);
+        self.split_whole(whole_start, whole_end, steps);
+        patch(steps, whole_end, end);
+    }
+
+    /// Splits whole units into runs of data and of zeroes.
+    fn split_whole(&self, start: usize, end: usize, steps: &mut Vec<Step>) {
+        let mut step = |start: usize, len: usize, action: Action| match steps.last_mut() {
+            Some(last) if last.action == action && last.start + last.len == start => last.len += len,
+            _ => steps.push(Step { start, len, action }),
+        };
+        if self.copy.min_sparse == 0 {
+            if start < end {
+                step(start, end - start, Action::Store);
+            }
+            return;
+        }
+        let unit = self.unit.max(self.copy.min_sparse.min(SPARSE_UNIT)) as usize;
+        for run in runs(&self.chunk[start..end], unit) {
+            let at = start + run.range.start;
+            // At an edge the run may go on in the next chunk, so it is not called short there.
+            let inside = run.range.start > 0 && run.range.end < end - start;
+            let short = inside && (run.range.len() as u64) < self.copy.min_sparse;
+            match run.zero && !short {
+                true if self.zeroes_are_there() => {}
+                true => step(at, run.range.len(), Action::Zero),
+                false => step(at, run.range.len(), Action::Store),
+            }
+        }
+    }
+
+    /// Compresses the units of a chunk.
+    fn compress(&mut self, job: &Job) -> Result<Vec<Step>> {
+        let Some(mut encoder) = self.encoder.take() else {
+            return Err(Error::unsupported("Compression not supported for this file format"));
+        };
+        let (len, unit) = (job.len() as usize, self.unit as usize);
+        let padded = len.next_multiple_of(unit);
+        self.payload.resize(padded, 0);
+        let mut steps = Vec::new();
+        for start in (0..padded).step_by(unit) {
+            if self.is_beneath(job, start, unit.min(len - start)) {
+                continue;
+            }
+            let cluster = &self.chunk[start..start + unit];
+            if self.zeroes_are_there() && is_zero(cluster) {
+                continue;
+            }
+            // A payload as long as the cluster would gain nothing, hence one byte less.
+            let packed = encoder.encode(cluster, &mut self.payload[start..start + unit - 1]);
+            let action = match packed {
+                Some(len) => Action::Compressed { start, len },
+                None => Action::Store,
+            };
+            steps.push(Step { start, len: unit.min(len - start), action });
+        }
+        self.encoder = Some(encoder);
+        Ok(steps)
+    }
+
+    /// Whether all of a unit is what the target shows by itself.
+    fn is_beneath(&self, job: &Job, start: usize, len: usize) -> bool {
+        let mut piece_start = 0;
+        for piece in &job.pieces {
+            let piece_end = piece_start + piece.len as usize;
+            if piece_start < start + len && start < piece_end && piece.kind != PieceKind::Beneath {
+                return false;
+            }
+            piece_start = piece_end;
+        }
+        true
+    }
+
+    /// Finds space for the steps in turn, then writes.
+    fn put(&self, job: &Job, steps: &[Step], turn: &mut Turn<'_>) -> Result<()> {
+        let failed = |step: &Step| {
+            let byte = job.at + step.start as u64;
+            move || format!("error while writing at byte {byte}")
+        };
+        let mut allocations: Vec<(usize, Allocation)> = Vec::new();
+        turn.wait(|| {
+            for step in steps {
+                self.put_in_turn(job, step, &mut allocations).context(failed(step))?;
+            }
+            Ok(())
+        })?;
+        for (start, allocation) in &allocations {
+            let bytes = &self.chunk[*start..*start + allocation.len as usize];
+            allocation
+                .disk
+                .write_bulk_at(allocation.offset.0, bytes)
+                .map_err(Error::from)
+                .and_then(|()| self.writer.link(allocation))
+                .context(|| format!("error while writing at byte {}", allocation.at.0))?;
+        }
+        Ok(())
+    }
+
+    /// What has to happen in guest order.
+    pub(super) fn put_in_turn(
+        &self,
+        job: &Job,
+        step: &Step,
+        allocations: &mut Vec<(usize, Allocation)>,
+    ) -> Result<()> {
+        let at = job.at + step.start as u64;
+        match step.action {
+            Action::Zero => self.writer.zero(GuestOffset(at), step.len as u64, Zeroing::Keep),
+            Action::Compressed { start, len } => {
+                self.writer.write_compressed(GuestOffset(at), &self.payload[start..start + len])
+            }
+            Action::Patch => {
+                write(self.copy.target, at, Write::Data(&self.chunk[step.start..step.start + step.len]))
+            }
+            Action::Store => {
+                let mut done = 0;
+                while done < step.len {
+                    let left = (step.len - done) as u64;
+                    let allocation = self.writer.prepare(GuestOffset(at + done as u64), left)?;
+                    let len = allocation.len as usize;
+                    allocations.push((step.start + done, allocation));
+                    done += len;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a long run of zeroes as data, a chunk at a time.
+    fn store_zeroes(&mut self, job: &Job, turn: &mut Turn<'_>) -> Result<()> {
+        let chunk = super::CHUNK.next_multiple_of(self.unit);
+        turn.wait(|| {
+            let mut done = 0;
+            while done < job.len() {
+                let len = chunk.min(job.len() - done);
+                self.chunk.ensure_len(len as usize);
+                self.chunk[..len as usize].fill(0);
+                write(self.copy.target, job.at + done, Write::Data(&self.chunk[..len as usize]))?;
+                done += len;
+            }
+            Ok(())
+        })
+        .context(|| format!("error while writing at byte {}", job.at))
+    }
+}

@@ -1,0 +1,221 @@
+//! What a command made, looked at by both programs in both directions.
+//!
+//! Filters, all there are:
+//!
+//! * **Space on disk.** Two programs may lay out equal images differently, so `actual-size` and
+//!   the length of a container file are compared only where both programs look at one file.
+//! * **Order of allocation.** For the same reason fragmentation figures and host offsets are.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::compare::{self, Difference};
+use crate::content;
+use crate::oracle::oracle;
+use crate::run::{Outcome, Run};
+use crate::tximg::tximg;
+
+/// Larger virtual disks are compared by `compare` alone, not written out.
+const WRITTEN_OUT: u64 = 1 << 40;
+
+/// Images with more L2 tables are not read from end to end: that takes the oracle minutes.
+const TABLES_WALKED: u64 = 1 << 17;
+
+/// The two directories in which the oracle and the program under test ran the same command.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// The oracle's.
+    pub expected: &'a Path,
+    /// The other's.
+    pub got: &'a Path,
+}
+
+/// A run of the oracle.
+pub fn run_oracle<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Outcome {
+    Run::new(&oracle().img, dir).named("qemu-img").args(args).run()
+}
+
+/// A run of the program under test.
+pub fn run_tximg<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Outcome {
+    Run::new(tximg(), dir).named("qemu-img").args(args).run()
+}
+
+/// All differences between what was made in the two directories.
+pub fn differences(pair: Pair<'_>) -> Vec<Difference> {
+    let (left, right) = (files(pair.expected), files(pair.got));
+    let mut all = Vec::new();
+    for name in left.symmetric_difference(&right) {
+        let who = if left.contains(name) { "only the oracle" } else { "only the program under test" };
+        all.push(Difference::content(format!("{who} left a file '{name}'")));
+    }
+    for name in left.intersection(&right) {
+        all.extend(file(pair, name));
+    }
+    all
+}
+
+/// Names of regular files; links to the scene's files are not among them.
+fn files(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).expect("a case's directory can be listed").flatten();
+    let regular = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    regular.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn file(pair: Pair<'_>, name: &str) -> Vec<Difference> {
+    let path = format!("./{name}");
+    let expected = run_oracle(pair.expected, ["info", "--output=json", &path]);
+    let got = run_oracle(pair.got, ["info", "--output=json", &path]);
+    let Ok(description) = serde_json::from_slice::<Value>(&expected.stdout) else {
+        return compare::outcomes(&expected, &got).into_iter().map(|it| of_file(name, it)).collect();
+    };
+    if description["format"] == "raw" {
+        return raw_file(pair, name);
+    }
+    let mut all = described(name, &expected, &got);
+    let walked = is_walked(&description);
+    for dir in [pair.expected, pair.got] {
+        all.extend(seen_by_both(dir, name, &path, if walked { &LOOKS } else { &LOOKS[..3] }));
+    }
+    all.extend(sound(pair, name, &path));
+    if walked {
+        all.extend(same_guest(pair, name, &path, description["virtual-size"].as_u64().unwrap_or(0)));
+    }
+    all
+}
+
+/// Whether reading the whole image is quick enough.
+fn is_walked(description: &Value) -> bool {
+    let number = |key: &str| description[key].as_u64().unwrap_or(0);
+    let guest_per_table = number("cluster-size") * (number("cluster-size") / 8);
+    number("virtual-size") / guest_per_table.max(1) <= TABLES_WALKED
+}
+
+/// The commands with which both programs look at a file; the last reads all of it.
+const LOOKS: [&[&str]; 4] = [&["info"], &["info", "--output=json"], &["check"], &["map", "--output=json"]];
+
+fn of_file(name: &str, difference: Difference) -> Difference {
+    Difference::content(format!("'{name}': {}", difference.text))
+}
+
+fn raw_file(pair: Pair<'_>, name: &str) -> Vec<Difference> {
+    match content::difference(&pair.expected.join(name), &pair.got.join(name)) {
+        Ok(None) => Vec::new(),
+        Ok(Some(text)) => vec![Difference::content(format!("'{name}': {text}"))],
+        Err(error) => vec![Difference::content(format!("'{name}' cannot be compared: {error}"))],
+    }
+}
+
+/// The oracle describes both files alike.
+fn described(name: &str, expected: &Outcome, got: &Outcome) -> Vec<Difference> {
+    let description = |outcome: &Outcome| {
+        let mut value = serde_json::from_slice(&outcome.stdout).unwrap_or(Value::Null);
+        forget_space(&mut value);
+        format!("{value:#}\n{}", outcome.err())
+    };
+    let (left, right) = (description(expected), description(got));
+    if left == right {
+        return Vec::new();
+    }
+    let text = format!("'{name}' is described otherwise:\n{}", compare::lines(&left, &right));
+    vec![Difference::content(text)]
+}
+
+/// Removes what depends on the layout of a file.
+fn forget_space(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("actual-size");
+            if fields.get("format").is_some_and(|format| format == "file") {
+                fields.remove("virtual-size");
+            }
+            fields.values_mut().for_each(forget_space);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_space),
+        _ => {}
+    }
+}
+
+/// Both programs say the same of one file.
+fn seen_by_both(dir: &Path, name: &str, path: &str, looks: &[&[&str]]) -> Vec<Difference> {
+    let mut all = Vec::new();
+    for look in looks {
+        let command = [look, &[path][..]].concat();
+        for difference in both(dir, &command) {
+            let text = format!("'{name}', as '{}' sees it: {}", look.join(" "), difference.text);
+            all.push(Difference::content(text));
+        }
+    }
+    all
+}
+
+/// Runs a reading command of both programs on the same files.
+///
+/// The space that a file takes changes while the filesystem allocates it in the background, so
+/// the oracle is asked again before its answer is held against the other's.
+pub fn both<S: AsRef<OsStr> + Clone>(dir: &Path, args: &[S]) -> Vec<Difference> {
+    let expected = run_oracle(dir, args);
+    let got = run_tximg(dir, args);
+    let differences = compare::outcomes(&expected, &got);
+    if differences.is_empty() {
+        return differences;
+    }
+    compare::outcomes(&run_oracle(dir, args), &run_tximg(dir, args))
+}
+
+/// What the program under test wrote is at least as sound as what the oracle wrote.
+fn sound(pair: Pair<'_>, name: &str, path: &str) -> Vec<Difference> {
+    let expected = run_oracle(pair.expected, ["check", path]);
+    let got = run_oracle(pair.got, ["check", path]);
+    if expected.code() == got.code() {
+        return Vec::new();
+    }
+    vec![Difference::content(format!(
+        "'{name}' checked: expected {}, got {}: {}{}",
+        expected.status_text(),
+        got.status_text(),
+        got.out(),
+        got.err()
+    ))]
+}
+
+/// Both files hold the same guest bytes, as each program reads what the other wrote.
+fn same_guest(pair: Pair<'_>, name: &str, path: &str, virtual_size: u64) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let other = pair.got.join(name);
+    let compare: [&OsStr; 3] = ["compare".as_ref(), path.as_ref(), other.as_ref()];
+    for (who, outcome) in [
+        ("the oracle", run_oracle(pair.expected, compare)),
+        ("the program under test", run_tximg(pair.expected, compare)),
+    ] {
+        // An image whose backing file is missing cannot be compared by anyone.
+        if outcome.code() != Some(0) && run_oracle(pair.expected, ["compare", path, path]).success() {
+            let text = format!("{who} compares '{name}': {}{}", outcome.out(), outcome.err());
+            all.push(Difference::content(text));
+        }
+    }
+    if virtual_size <= WRITTEN_OUT {
+        all.extend(same_bytes(pair, name, path));
+    }
+    all
+}
+
+fn same_bytes(pair: Pair<'_>, name: &str, path: &str) -> Option<Difference> {
+    const OUT: &str = ".bytes.raw";
+    let convert = ["convert", "-O", "raw", path, OUT];
+    let by_oracle = run_oracle(pair.got, convert);
+    let by_tximg = run_tximg(pair.expected, convert);
+    let (left, right) = (pair.got.join(OUT), pair.expected.join(OUT));
+    let text = match (by_oracle.success(), by_tximg.success()) {
+        (true, true) => content::difference(&left, &right).unwrap_or_else(|error| Some(error.to_string())),
+        (false, false) => None,
+        _ => Some(format!("only one can read it: {}{}", by_oracle.err(), by_tximg.err())),
+    };
+    for file in [left, right] {
+        drop(fs::remove_file(file));
+    }
+    text.map(|text| Difference::content(format!("'{name}' read by the other program: {text}")))
+}

@@ -1,0 +1,454 @@
+//! The shapes of images that cases are generated over, each a script for the oracle.
+//!
+//! Every shape's image of interest is the file [`Shape::image`]; other files of the shape stand
+//! behind it. Sizes are small: what matters is the metadata.
+
+use crate::case::Traits;
+
+/// A set of files with one image of interest.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Unique name.
+    pub name: &'static str,
+    /// The file of interest.
+    pub image: &'static str,
+    /// Its format.
+    pub format: &'static str,
+    /// What generators must know of it.
+    pub traits: Traits,
+    /// How it is made, see [`crate::script`].
+    pub script: &'static str,
+}
+
+const fn raw(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.raw", format: "raw", traits: Traits::PLAIN, script }
+}
+
+const fn qcow2(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.qcow2", format: "qcow2", traits: Traits::PLAIN, script }
+}
+
+impl Shape {
+    const fn with(mut self, traits: Traits) -> Self {
+        self.traits = traits;
+        self
+    }
+}
+
+/// Guest bytes as they are.
+pub const RAW: &[Shape] = &[
+    raw("raw/sparse", "sparse a.raw 8M"),
+    raw("raw/noise", "noise a.raw 1M 1"),
+    raw("raw/prose", "prose a.raw 3M 2"),
+    raw("raw/empty", "sparse a.raw 0"),
+    raw("raw/one-byte", "text a.raw x"),
+    raw("raw/one-sector", "noise a.raw 512 3"),
+    raw("raw/odd-length", "noise a.raw 70000 4"),
+    raw("raw/odd-hole", "sparse a.raw 1000001"),
+    raw(
+        "raw/islands",
+        "sparse a.raw 16M
+         io -f raw a.raw | write -P 1 4k 4k | write -P 2 1M 64k | write -P 3 5M 4k | write -P 4 16380k 4k",
+    ),
+    raw("raw/zero-data", "sparse a.raw 4M\nio -f raw a.raw | write -P 0 0 2M | write -P 5 3M 4k"),
+    raw("raw/mixed", "prose a.raw 2M 5\nio -f raw a.raw | write -z 256k 512k | write -P 0 1M 68k"),
+    raw("raw/huge", "sparse a.raw 8T\nio -f raw a.raw | write -P 6 7T 64k").with(Traits::HUGE),
+];
+
+/// qcow2 without anything behind it.
+pub const QCOW2: &[Shape] = &[
+    qcow2("qcow2/empty", "img create -f qcow2 a.qcow2 8M"),
+    qcow2("qcow2/nothing", "img create -f qcow2 a.qcow2 0"),
+    qcow2("qcow2/tiny", "img create -f qcow2 a.qcow2 512\nio -f qcow2 a.qcow2 | write -P 1 0 512"),
+    qcow2("qcow2/one", "img create -f qcow2 a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 64k"),
+    qcow2("qcow2/dense", "noise n.raw 2M 1\nimg convert -f raw -O qcow2 n.raw a.qcow2"),
+    qcow2(
+        "qcow2/fragmented",
+        "img create -f qcow2 a.qcow2 8M
+         io -f qcow2 a.qcow2 | write -P 1 4M 64k | write -P 2 1M 64k | write -P 3 4032k 64k | write -P 4 0 64k
+         io -f qcow2 a.qcow2 | write -P 5 1088k 192k | write -P 6 7M 1M | write -P 7 100k 8k",
+    ),
+    qcow2(
+        "qcow2/odd-size",
+        "img create -f qcow2 a.qcow2 1049088\nio -f qcow2 a.qcow2 | write -P 1 1000k 25088 | write -P 2 0 512",
+    ),
+    qcow2(
+        "qcow2/rounded-size",
+        "img create -f qcow2 a.qcow2 1000001\nio -f qcow2 a.qcow2 | write -P 1 0 1000448",
+    ),
+    qcow2(
+        "qcow2/clusters-512",
+        "img create -f qcow2 -o cluster_size=512 a.qcow2 1M
+         io -f qcow2 a.qcow2 | write -P 1 0 64k | write -P 2 200000 5k | write -z 100k 20k | write -P 3 1023k 1k",
+    ),
+    qcow2(
+        "qcow2/clusters-4k",
+        "img create -f qcow2 -o cluster_size=4k a.qcow2 16M
+         io -f qcow2 a.qcow2 | write -P 1 0 64k | write -P 2 9M 300k | write -z 1M 1M | discard 32k 16k",
+    ),
+    qcow2(
+        "qcow2/clusters-2M",
+        "img create -f qcow2 -o cluster_size=2M a.qcow2 64M
+         io -f qcow2 a.qcow2 | write -P 1 1M 2M | write -P 2 63M 1M | write -z 10M 2M",
+    ),
+    qcow2(
+        "qcow2/v2",
+        "img create -f qcow2 -o compat=0.10 a.qcow2 8M
+         io -f qcow2 a.qcow2 | write -P 1 0 1M | write -P 2 5M 64k | discard 128k 64k",
+    ),
+    qcow2(
+        "qcow2/v2-compressed",
+        "prose n.raw 1M 7\nimg convert -f raw -O qcow2 -c -o compat=0.10 n.raw a.qcow2",
+    ),
+    qcow2(
+        "qcow2/refcount-1",
+        "img create -f qcow2 -o refcount_bits=1 a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 1M",
+    ),
+    qcow2(
+        "qcow2/refcount-2",
+        "img create -f qcow2 -o refcount_bits=2 a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 1M
+         img snapshot -c s a.qcow2",
+    )
+    .with(Traits::SNAPSHOTS),
+    qcow2(
+        "qcow2/refcount-64",
+        "img create -f qcow2 -o refcount_bits=64 a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 1M",
+    ),
+    qcow2(
+        "qcow2/lazy",
+        "img create -f qcow2 -o lazy_refcounts=on a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 1M",
+    ),
+    qcow2(
+        "qcow2/marked-dirty",
+        "img create -f qcow2 -o lazy_refcounts=on a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 1M
+         poke a.qcow2 incompatible |= 1",
+    ),
+    qcow2(
+        "qcow2/marked-corrupt",
+        "img create -f qcow2 a.qcow2 8M\nio -f qcow2 a.qcow2 | write -P 1 1M 1M
+         poke a.qcow2 incompatible |= 2",
+    ),
+    qcow2("qcow2/zlib", "prose n.raw 2M 8\nimg convert -f raw -O qcow2 -c n.raw a.qcow2"),
+    qcow2(
+        "qcow2/zstd",
+        "prose n.raw 2M 9\nimg convert -f raw -O qcow2 -c -o compression_type=zstd n.raw a.qcow2",
+    ),
+    qcow2("qcow2/zlib-4k", "prose n.raw 1M 10\nimg convert -f raw -O qcow2 -c -o cluster_size=4k n.raw a.qcow2"),
+    qcow2("qcow2/zlib-2M", "prose n.raw 5M 11\nimg convert -f raw -O qcow2 -c -o cluster_size=2M n.raw a.qcow2"),
+    qcow2(
+        "qcow2/zstd-2M",
+        "prose n.raw 5M 11
+         img convert -f raw -O qcow2 -c -o cluster_size=2M,compression_type=zstd n.raw a.qcow2",
+    ),
+    qcow2(
+        "qcow2/compressed-mixed",
+        "img create -f qcow2 a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -c -P 1 0 64k | write -c -P 2 64k 64k | write -P 3 128k 64k
+         io -f qcow2 a.qcow2 | write -c -P 4 192k 64k | write -P 5 70k 1k | write -z 256k 64k | write -c -P 6 1M 64k",
+    ),
+    qcow2(
+        "qcow2/zeroes",
+        "img create -f qcow2 a.qcow2 8M
+         io -f qcow2 a.qcow2 | write -P 1 0 1M | write -z 256k 256k | write -z -u 640k 128k | write -z 4M 1M",
+    ),
+    qcow2(
+        "qcow2/written-zeroes",
+        "img create -f qcow2 a.qcow2 4M\nio -f qcow2 a.qcow2 | write -P 0 0 1M | write -P 1 1M 64k | write -P 0 2M 4k",
+    ),
+    qcow2(
+        "qcow2/discarded",
+        "img create -f qcow2 a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 1 0 2M | discard 64k 192k | discard 1M 512k",
+    ),
+    qcow2("qcow2/prealloc-metadata", "img create -f qcow2 -o preallocation=metadata a.qcow2 8M"),
+    qcow2("qcow2/prealloc-falloc", "img create -f qcow2 -o preallocation=falloc a.qcow2 4M"),
+    qcow2(
+        "qcow2/prealloc-full",
+        "img create -f qcow2 -o preallocation=full a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 1 512k 512k",
+    ),
+    qcow2(
+        "qcow2/prealloc-written",
+        "img create -f qcow2 -o preallocation=metadata a.qcow2 8M
+         io -f qcow2 a.qcow2 | write -P 1 0 64k | write -P 2 3M 4k | write -z 5M 128k",
+    ),
+    qcow2(
+        "qcow2/tebibytes",
+        "img create -f qcow2 a.qcow2 4T\nio -f qcow2 a.qcow2 | write -P 1 0 64k | write -P 2 3T 128k",
+    )
+    .with(Traits::HUGE),
+    qcow2(
+        "qcow2/pebibyte",
+        "img create -f qcow2 -o cluster_size=2M a.qcow2 1P
+         io -f qcow2 a.qcow2 | write -P 1 512T 64k | write -P 2 100G 2M",
+    )
+    .with(Traits::HUGE),
+    qcow2(
+        "qcow2/extension-unknown",
+        "img create -f qcow2 a.qcow2 1M\nio -f qcow2 a.qcow2 | write -P 1 0 64k
+         poke a.qcow2 magic[6803f857] = 0x12345678",
+    ),
+    qcow2(
+        "qcow2/autoclear-unknown",
+        "img create -f qcow2 a.qcow2 1M\nio -f qcow2 a.qcow2 | write -P 1 0 64k\npoke a.qcow2 autoclear |= 0x8000",
+    ),
+    qcow2(
+        "qcow2/compatible-unknown",
+        "img create -f qcow2 a.qcow2 1M\nio -f qcow2 a.qcow2 | write -P 1 0 64k\npoke a.qcow2 compatible |= 0x8000",
+    ),
+];
+
+/// Extended L2 entries: 32 subclusters in a cluster.
+pub const SUBCLUSTERS: &[Shape] = &[
+    qcow2("sub/empty", "img create -f qcow2 -o extended_l2=on a.qcow2 8M"),
+    qcow2(
+        "sub/mixed",
+        "img create -f qcow2 -o extended_l2=on a.qcow2 8M
+         io -f qcow2 a.qcow2 | write -P 1 2k 2k | write -P 2 10k 6k | write -z 20k 4k | write -P 3 128k 64k
+         io -f qcow2 a.qcow2 | write -z 256k 64k | write -P 4 1M 62k | write -z 132k 2k | discard 1M 8k",
+    ),
+    qcow2(
+        "sub/small",
+        "img create -f qcow2 -o extended_l2=on,cluster_size=16k a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 1 512 512 | write -P 2 8k 16k | write -z 3k 512 | write -P 3 1M 100k",
+    ),
+    qcow2(
+        "sub/large",
+        "img create -f qcow2 -o extended_l2=on,cluster_size=2M a.qcow2 16M
+         io -f qcow2 a.qcow2 | write -P 1 64k 64k | write -P 2 3M 300k | write -z 5M 64k",
+    ),
+    qcow2(
+        "sub/compressed",
+        "prose n.raw 512k 12\nimg convert -f raw -O qcow2 -c -o extended_l2=on n.raw a.qcow2
+         io -f qcow2 a.qcow2 | write -P 1 64k 2k | write -z 300k 64k",
+    ),
+    qcow2(
+        "sub/backed",
+        "prose base.raw 1M 13
+         img create -f qcow2 -o extended_l2=on -b base.raw -F raw a.qcow2 2M
+         io -f qcow2 a.qcow2 | write -P 1 2k 2k | write -z 8k 2k | write -P 2 130k 5k | discard 256k 64k | write -z 1M 64k",
+    )
+    .with(Traits::BACKED),
+    qcow2("sub/prealloc", "img create -f qcow2 -o extended_l2=on,preallocation=metadata a.qcow2 4M"),
+];
+
+/// Guest data in a file of its own.
+pub const DATA_FILE: &[Shape] = &[
+    qcow2(
+        "data/plain",
+        "img create -f qcow2 -o data_file=a.data a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 1 1M 64k | write -P 2 0 4k | write -z 2M 128k",
+    )
+    .with(Traits::DATA_FILE),
+    qcow2(
+        "data/raw",
+        "img create -f qcow2 -o data_file=a.data,data_file_raw=on a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 1 1M 64k | write -P 2 0 4k | write -z 2M 128k",
+    )
+    .with(Traits::DATA_FILE),
+    qcow2(
+        "data/prealloc",
+        "img create -f qcow2 -o data_file=a.data,preallocation=metadata a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 1 1M 64k",
+    )
+    .with(Traits::DATA_FILE),
+    qcow2(
+        "data/sub",
+        "img create -f qcow2 -o data_file=a.data,extended_l2=on a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 1 1M 6k | write -P 2 3M 64k",
+    )
+    .with(Traits::DATA_FILE),
+];
+
+/// Internal snapshots.
+pub const SNAPSHOTS: &[Shape] = &[
+    qcow2(
+        "snap/one",
+        "img create -f qcow2 a.qcow2 4M\nio -f qcow2 a.qcow2 | write -P 1 0 1M\nimg snapshot -c s1 a.qcow2
+         io -f qcow2 a.qcow2 | write -P 2 512k 1M",
+    )
+    .with(Traits::SNAPSHOTS),
+    qcow2(
+        "snap/three",
+        "img create -f qcow2 a.qcow2 4M\nio -f qcow2 a.qcow2 | write -P 1 0 1M\nimg snapshot -c s1 a.qcow2
+         io -f qcow2 a.qcow2 | write -P 2 512k 1M\nimg snapshot -c 'second one' a.qcow2
+         io -f qcow2 a.qcow2 | write -z 0 256k | discard 1M 128k\nimg snapshot -c 2 a.qcow2
+         img snapshot -c s1 a.qcow2",
+    )
+    .with(Traits::SNAPSHOTS),
+    qcow2(
+        "snap/resized",
+        "img create -f qcow2 a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 1 0 1M\nimg snapshot -c s1 a.qcow2
+         img resize a.qcow2 5M\nio -f qcow2 a.qcow2 | write -P 2 4M 1M",
+    )
+    .with(Traits::SNAPSHOTS),
+    qcow2(
+        "snap/vm-state",
+        "img create -f qcow2 a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 1 0 1M | write -b -P 7 0 128k
+         img snapshot -c state a.qcow2\npoke a.qcow2 snap[0]+32:4 = 98304\npoke a.qcow2 snap[0]+40:8 = 98304
+         poke a.qcow2 snap[0]+24:8 = 98765432101234",
+    )
+    .with(Traits::SNAPSHOTS),
+    qcow2(
+        "snap/v2",
+        "img create -f qcow2 -o compat=0.10 a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 1 0 1M
+         img snapshot -c s1 a.qcow2\nio -f qcow2 a.qcow2 | write -P 2 0 64k",
+    )
+    .with(Traits::SNAPSHOTS),
+    qcow2(
+        "snap/compressed",
+        "prose n.raw 1M 14\nimg convert -f raw -O qcow2 -c n.raw a.qcow2\nimg snapshot -c s1 a.qcow2
+         io -f qcow2 a.qcow2 | write -P 2 0 64k",
+    )
+    .with(Traits::SNAPSHOTS),
+];
+
+/// Persistent dirty bitmaps.
+pub const BITMAPS: &[Shape] = &[
+    qcow2(
+        "bitmap/one",
+        "img create -f qcow2 a.qcow2 4M\nimg bitmap --add a.qcow2 b0
+         io -f qcow2 a.qcow2 | write -P 1 1M 1M | write -P 2 3M 4k",
+    )
+    .with(Traits::BITMAPS),
+    qcow2(
+        "bitmap/several",
+        "img create -f qcow2 a.qcow2 8M\nimg bitmap --add -g 512 a.qcow2 fine
+         io -f qcow2 a.qcow2 | write -P 1 1M 4k\nimg bitmap --add -g 1M a.qcow2 'coarse one'
+         img bitmap --add --disable a.qcow2 off\nio -f qcow2 a.qcow2 | write -P 2 0 2M | write -P 3 7M 512",
+    )
+    .with(Traits::BITMAPS),
+    qcow2(
+        "bitmap/in-use",
+        "img create -f qcow2 a.qcow2 4M\nimg bitmap --add a.qcow2 good\nimg bitmap --add a.qcow2 broken
+         io -f qcow2 a.qcow2 | write -P 1 1M 1M\npoke a.qcow2 bm[1]+12:4 |= 1",
+    )
+    .with(Traits::BITMAPS),
+    qcow2(
+        "bitmap/backed",
+        "img create -f qcow2 base.qcow2 4M\nio -f qcow2 base.qcow2 | write -P 9 0 4M
+         img create -f qcow2 -b base.qcow2 -F qcow2 a.qcow2\nimg bitmap --add a.qcow2 b0
+         io -f qcow2 a.qcow2 | write -P 1 1M 1M",
+    )
+    .with(Traits::BITMAPS),
+];
+
+/// Images with others behind them.
+pub const CHAINS: &[Shape] = &[
+    qcow2(
+        "chain/two",
+        "img create -f qcow2 base.qcow2 4M\nio -f qcow2 base.qcow2 | write -P 1 0 2M
+         img create -f qcow2 -b base.qcow2 -F qcow2 a.qcow2
+         io -f qcow2 a.qcow2 | write -P 2 512k 256k | write -z 1M 128k | write -P 3 3M 4k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/short-base",
+        "img create -f qcow2 base.qcow2 1M\nio -f qcow2 base.qcow2 | write -P 1 0 1M
+         img create -f qcow2 -b base.qcow2 -F qcow2 a.qcow2 4M
+         io -f qcow2 a.qcow2 | write -P 2 960k 128k | write -P 3 3M 4k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/odd-base",
+        "noise base.raw 700001 15
+         img create -f qcow2 -b base.raw -F raw a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 2 640k 4k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/long-base",
+        "img create -f qcow2 base.qcow2 8M\nio -f qcow2 base.qcow2 | write -P 1 0 8M
+         img create -f qcow2 -b base.qcow2 -F qcow2 a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 2 1M 64k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/three-clusters",
+        "img create -f qcow2 -o cluster_size=4k base.qcow2 4M\nio -f qcow2 base.qcow2 | write -P 1 0 1M
+         img create -f qcow2 -o cluster_size=64k -b base.qcow2 -F qcow2 mid.qcow2 6M
+         io -f qcow2 mid.qcow2 | write -P 2 512k 1M | write -z 0 64k
+         img create -f qcow2 -o cluster_size=512 -b mid.qcow2 -F qcow2 a.qcow2 5M
+         io -f qcow2 a.qcow2 | write -P 3 513k 1k | write -z 700k 10k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/four",
+        "prose base.raw 1M 16
+         img create -f qcow2 -b base.raw -F raw one.qcow2\nio -f qcow2 one.qcow2 | write -P 2 0 64k
+         img create -f qcow2 -b one.qcow2 -F qcow2 two.qcow2 3M\nio -f qcow2 two.qcow2 | write -P 3 64k 64k
+         img create -f qcow2 -b two.qcow2 -F qcow2 a.qcow2 2M\nio -f qcow2 a.qcow2 | write -P 4 1M 64k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/compressed-base",
+        "prose n.raw 1M 17\nimg convert -f raw -O qcow2 -c n.raw base.qcow2
+         img create -f qcow2 -b base.qcow2 -F qcow2 a.qcow2\nio -f qcow2 a.qcow2 | write -P 4 100k 10k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/zero-short",
+        "img create -f qcow2 base.qcow2 1M\nio -f qcow2 base.qcow2 | write -P 1 0 1M
+         img create -f qcow2 -b base.qcow2 -F qcow2 mid.qcow2 512k
+         img create -f qcow2 -b mid.qcow2 -F qcow2 a.qcow2 2M",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/json-name",
+        "img create -f qcow2 base.qcow2 1M\nio -f qcow2 base.qcow2 | write -P 1 0 1M
+         img create -f qcow2 -F qcow2 -b 'json:{\"driver\":\"qcow2\",\"file.filename\":\"base.qcow2\",\"file.driver\":\"file\"}' a.qcow2",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/subdirectory",
+        "dir sub\nimg create -f qcow2 sub/base.qcow2 1M\nio -f qcow2 sub/base.qcow2 | write -P 1 0 1M
+         img create -f qcow2 -b base.qcow2 -F qcow2 sub/mid.qcow2
+         img create -f qcow2 -b sub/mid.qcow2 -F qcow2 a.qcow2\nio -f qcow2 a.qcow2 | write -P 2 0 64k",
+    )
+    .with(Traits::BACKED),
+    qcow2(
+        "chain/v2",
+        "img create -f qcow2 -o compat=0.10 base.qcow2 1M\nio -f qcow2 base.qcow2 | write -P 1 0 1M
+         img create -f qcow2 -o compat=0.10 -b base.qcow2 -F qcow2 a.qcow2\nio -f qcow2 a.qcow2 | discard 0 128k",
+    )
+    .with(Traits::BACKED),
+];
+
+/// Images that cannot be opened, or only in part.
+pub const BROKEN: &[Shape] = &[
+    qcow2("broken/missing-base", "img create -f qcow2 -u -b gone.qcow2 -F qcow2 a.qcow2 1M"),
+    qcow2(
+        "broken/wrong-base-format",
+        "noise b.raw 64k 1\nimg create -f qcow2 -u -b b.raw -F qcow2 a.qcow2 1M",
+    ),
+    qcow2(
+        "broken/unknown-base-format",
+        "noise b.raw 64k 1\nimg create -f qcow2 -b b.raw -F raw a.qcow2 1M\npoke a.qcow2 ext[e2792aca]+0:3 = 0x666f6f",
+    ),
+    qcow2("broken/loop", "img create -f qcow2 a.qcow2 1M\nimg rebase -u -b a.qcow2 -F qcow2 a.qcow2"),
+    qcow2(
+        "broken/long-loop",
+        "img create -f qcow2 -u -b b.qcow2 -F qcow2 a.qcow2 1M\nimg create -f qcow2 -u -b a.qcow2 -F qcow2 b.qcow2 1M",
+    ),
+    qcow2("broken/missing-data", "img create -f qcow2 -o data_file=a.data a.qcow2 1M\nremove a.data"),
+    qcow2("broken/empty", "sparse a.qcow2 0"),
+    qcow2("broken/text", "text a.qcow2 'this is no image'"),
+    qcow2("broken/header-only", "img create -f qcow2 a.qcow2 1M\ncut a.qcow2 104"),
+    qcow2("broken/short-header", "img create -f qcow2 a.qcow2 1M\ncut a.qcow2 60"),
+    qcow2("broken/no-tables", "img create -f qcow2 a.qcow2 1M\ncut a.qcow2 65536"),
+    qcow2("broken/half", "noise n.raw 1M 18\nimg convert -f raw -O qcow2 n.raw a.qcow2\ncut a.qcow2 700000"),
+    qcow2("broken/directory", "dir a.qcow2"),
+    qcow2("broken/dangling", "link a.qcow2 nowhere"),
+];
+
+/// All shapes that can be read in full.
+pub fn readable() -> impl Iterator<Item = &'static Shape> {
+    [RAW, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
+}
+
+/// The shape of that name.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn named(name: &str) -> &'static Shape {
+    let mut all = readable().chain(BROKEN);
+    all.find(|shape| shape.name == name).unwrap_or_else(|| panic!("no shape is called {name}"))
+}

@@ -1,0 +1,44 @@
+//! The same arguments and the same files, for qemu-img and for tximg: the same status, the same
+//! output, the same guest content, and each reads what the other wrote.
+//!
+//! `cargo test -p testkit --test differential` runs everything. Names or globs of cases (as
+//! arguments after `--`, or in `TXIMG_CASE`) choose some; `--list` shows them.
+
+mod convert;
+mod create;
+mod info;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use testkit::case::Case;
+use testkit::{known, scene, suite, tximg};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let cases = cases();
+    if args.iter().any(|arg| arg == "--list") {
+        cases.iter().for_each(|case| println!("{}: test", case.name));
+        return ExitCode::SUCCESS;
+    }
+    let mut patterns: Vec<String> = args.into_iter().filter(|arg| !arg.starts_with('-')).collect();
+    patterns.extend(std::env::var("TXIMG_CASE"));
+    let known = known::read(&tximg::root().join("docs/DIFFERENCES.md"));
+
+    let started = Instant::now();
+    let summary = suite::run(&cases, &patterns, &known);
+    scene::sweep();
+    println!(
+        "differential: {} passed, {} known differences, {} failed in {:.1} s",
+        summary.passed,
+        summary.known,
+        summary.failures.len(),
+        started.elapsed().as_secs_f64()
+    );
+    if summary.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every case of every family.
+fn cases() -> Vec<Case> {
+    [create::cases(), convert::cases(), info::cases()].concat()
+}
