@@ -23,6 +23,7 @@
 
 pub mod codec;
 pub mod context;
+pub mod create;
 pub mod driver;
 pub mod engine;
 pub mod error;

@@ -15,9 +15,11 @@
 //! * [`table`], [`cache`], [`map`]: from guest offsets to runs.
 //! * [`snapshot`], [`bitmap`]: what else an image holds.
 //! * [`open`]: all of it put together; [`details`]: what a person is told of it.
+//! * [`create`], [`session`], [`writer`]: new images and changes to existing ones.
 
 pub mod bitmap;
 pub mod cache;
+pub mod create;
 mod details;
 pub mod entry;
 pub mod extension;
@@ -28,8 +30,11 @@ pub mod map;
 pub mod open;
 mod preallocation;
 pub mod refcount;
+pub mod session;
 pub mod snapshot;
 pub mod table;
+mod writable;
+pub mod writer;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -46,9 +51,10 @@ use self::map::Files;
 pub use self::open::OpenRequest;
 use self::snapshot::SnapshotTable;
 use self::table::{L2Table, L2Tables};
+use self::writer::Qcow2Writer;
 use crate::{
     BackingReference, BitmapInfo, Bitmaps, Driver, Error, Format, FormatDetails, GuestOffset, Holes,
-    ImageFile, Mapping, Result, SnapshotInfo, Snapshots,
+    ImageFile, Mapping, Result, SnapshotInfo, Snapshots, Writer,
 };
 
 /// An opened qcow2 image.
@@ -69,6 +75,8 @@ pub struct Qcow2 {
     /// What holes of the file mean, once somebody asked for data.
     holes: OnceLock<Holes>,
     corruption_told: AtomicBool,
+    /// How it is changed, if it was opened for that. The tables are the writer's then.
+    writer: Option<Qcow2Writer>,
 }
 
 impl Qcow2 {
@@ -138,10 +146,16 @@ impl L2Tables for Qcow2 {
     }
 
     fn l1_entry(&self, index: usize) -> L1Entry {
+        if let Some(writer) = &self.writer {
+            return writer.session().l1_entry(index);
+        }
         self.l1.get(index).copied().unwrap_or_default()
     }
 
     fn l2_table(&self, index: usize) -> Result<Option<L2Table>> {
+        if let Some(writer) = &self.writer {
+            return writer.session().l2_table(index);
+        }
         self.cache.get(&*self.file, &self.geometry, &self.l1, index)
     }
 }
@@ -175,6 +189,10 @@ impl Driver for Qcow2 {
         };
         let data_file = self.data_file.iter().map(|disk| file("data-file", disk));
         std::iter::once(file("file", &self.file)).chain(data_file).collect()
+    }
+
+    fn writer(&self) -> Option<&dyn Writer> {
+        self.writer.as_ref().map(|writer| writer as _)
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

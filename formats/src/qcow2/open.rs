@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use journal::Disk;
+use journal::{Access, Disk};
 
 use super::Qcow2;
 use super::bitmap::{self, Bitmap};
@@ -61,7 +61,7 @@ impl Qcow2 {
             Purpose::Check => SnapshotTable::default(),
         };
         let bitmaps = read_bitmaps(&*file, &header, &geometry)?;
-        Ok(Self {
+        let image = Self {
             file,
             data_file,
             backing: header.backing(),
@@ -75,7 +75,9 @@ impl Qcow2 {
             holes: OnceLock::new(),
             corruption_told: AtomicBool::new(false),
             header,
-        })
+            writer: None,
+        };
+        if purpose == Purpose::Use(Access::Write) { image.with_writer() } else { Ok(image) }
     }
 
     /// The image as of a snapshot: its L1 table in place of the active one. The size stays.
@@ -100,6 +102,7 @@ impl Qcow2 {
             holes: self.holes.clone(),
             corruption_told: AtomicBool::new(false),
             header: Header { l1: snapshot.l1, snapshots: TableLocation::default(), ..self.header.clone() },
+            writer: None,
         })
     }
 }

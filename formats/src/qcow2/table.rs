@@ -46,13 +46,17 @@ impl L2Table {
 
     /// Puts an entry; past the table's end, nothing happens.
     pub fn set(&mut self, geometry: &Geometry, index: usize, entry: L2Entry) {
-        let size = geometry.l2_entry_size() as usize;
-        let bytes = Arc::make_mut(&mut self.bytes);
-        let Some(place) = bytes.get_mut(index * size..(index + 1) * size) else { return };
-        place[..8].copy_from_slice(&entry.descriptor.to_be_bytes());
-        if let Some(bitmap) = place.get_mut(8..16) {
-            bitmap.copy_from_slice(&entry.bitmap.0.to_be_bytes());
-        }
+        put_entry(geometry, Arc::<Vec<u8>>::make_mut(&mut self.bytes), index, entry);
+    }
+}
+
+/// Puts an entry into an L2 table's bytes; past the table's end, nothing happens.
+pub fn put_entry(geometry: &Geometry, bytes: &mut [u8], index: usize, entry: L2Entry) {
+    let size = geometry.l2_entry_size() as usize;
+    let Some(place) = bytes.get_mut(index * size..(index + 1) * size) else { return };
+    place[..8].copy_from_slice(&entry.descriptor.to_be_bytes());
+    if let Some(bitmap) = place.get_mut(8..16) {
+        bitmap.copy_from_slice(&entry.bitmap.0.to_be_bytes());
     }
 }
 

@@ -1,0 +1,42 @@
+//! Space for what is not written yet.
+
+use std::ops::Range;
+
+use journal::{Allocate, Disk, Result};
+
+use super::Preallocation;
+
+/// Bytes written at a time.
+const STEP: u64 = 2 << 20;
+/// What qemu-img writes at the start of a sparse file, so that its alignment can be probed.
+const FIRST_BLOCK: u64 = 4096;
+
+/// Reserves space for a range that reads as zeroes.
+pub(crate) fn fill(disk: &dyn Disk, range: Range<u64>, how: Preallocation) -> Result<()> {
+    match how {
+        Preallocation::Off | Preallocation::Metadata => Ok(()),
+        _ if range.is_empty() => Ok(()),
+        Preallocation::Falloc => disk.allocate(range, Allocate::Grow),
+        Preallocation::Full => write_zeroes(disk, range),
+    }
+}
+
+fn write_zeroes(disk: &dyn Disk, range: Range<u64>) -> Result<()> {
+    let zeroes = vec![0; STEP as usize];
+    let mut at = range.start;
+    while at < range.end {
+        let len = STEP.min(range.end - at);
+        disk.write_bulk_at(at, &zeroes[..len as usize])?;
+        at += len;
+    }
+    Ok(())
+}
+
+/// Gives an empty file its length, and the space that is asked for.
+pub(crate) fn grow(disk: &dyn Disk, size: u64, how: Preallocation) -> Result<()> {
+    disk.set_len(size)?;
+    match how {
+        Preallocation::Off | Preallocation::Metadata => write_zeroes(disk, 0..size.min(FIRST_BLOCK)),
+        Preallocation::Falloc | Preallocation::Full => fill(disk, 0..size, how),
+    }
+}

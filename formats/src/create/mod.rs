@@ -1,0 +1,139 @@
+//! New images.
+//!
+//! ```text
+//!   list      -o a=b,c        names and values
+//!   spec      which options a format has, their help
+//!   options   names and values that a format knows: CreateOptions
+//!     │
+//!   create    drafts of the files, the format laid out in them: NewImage
+//! ```
+//!
+//! Nothing that is made stands under its name before [`NewImage::publish`].
+
+mod fill;
+mod list;
+mod options;
+mod spec;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use journal::{Draft, DraftOptions};
+
+pub(crate) use self::fill::{fill, grow};
+pub use self::list::{Item, OptionList};
+pub use self::options::CreateOptions;
+pub use self::spec::{OptionKind, OptionSpec, OptionTable, creatable};
+use crate::error::ResultExt;
+use crate::qcow2::Qcow2;
+use crate::qcow2::create::{Parameters, lay_out};
+use crate::qcow2::session::Files;
+use crate::{Durability, Error, Format, Image, OpenContext, Result};
+
+/// What is allocated when an image is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preallocation {
+    /// Nothing.
+    Off,
+    /// The tables, but no space for what they point to.
+    Metadata,
+    /// Space for everything, by reserving it.
+    Falloc,
+    /// Space for everything, by writing it.
+    Full,
+}
+
+impl Preallocation {
+    /// The mode of that name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"off" => Some(Self::Off),
+            b"metadata" => Some(Self::Metadata),
+            b"falloc" => Some(Self::Falloc),
+            b"full" => Some(Self::Full),
+            _ => None,
+        }
+    }
+}
+
+/// An image to be made.
+#[derive(Debug)]
+pub struct CreateRequest<'a> {
+    /// Where it shall stand.
+    pub target: &'a Path,
+    /// Its format.
+    pub format: Format,
+    /// Its options, the size of the virtual disk (`size`) and the backing file among them.
+    pub options: &'a CreateOptions,
+    /// The backing image if it is open, to be read through the new image.
+    pub backing: Option<Arc<Image>>,
+    /// Whether the files need not survive a crash.
+    pub durability: Durability,
+}
+
+/// An image that is being made: it can be written, and then published.
+#[derive(Debug)]
+pub struct NewImage {
+    image: Image,
+    /// The files, in the order in which they are published.
+    drafts: Vec<Box<dyn Draft>>,
+}
+
+impl NewImage {
+    /// The image, to be written. It has a writer.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Commits what was written and gives the files their names, the image's last.
+    pub fn publish(self) -> Result<()> {
+        if let Some(writer) = self.image.driver().writer() {
+            // Publishing a draft makes its bytes durable.
+            writer.commit(Durability::Volatile)?;
+        }
+        for draft in self.drafts {
+            draft.publish()?;
+        }
+        Ok(())
+    }
+}
+
+/// Begins a new image.
+pub fn create(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
+    match request.format {
+        Format::Qcow2 => create_qcow2(context, request),
+        other => Err(Error::unsupported(format!("Creating images of format '{other}' is not supported yet"))),
+    }
+}
+
+/// The file that the format is laid out in.
+fn begin(context: &OpenContext<'_>, request: &CreateRequest<'_>, path: &Path) -> Result<Box<dyn Draft>> {
+    let hint = request.options.number("extent_size_hint").filter(|&hint| hint > 0);
+    if hint.is_some_and(|hint| hint > u64::from(u32::MAX)) {
+        return Err(Error::invalid("Extent size hint is too large"));
+    }
+    let options = DraftOptions {
+        nocow: request.options.flag("nocow"),
+        extent_size_hint: hint,
+        volatile: request.durability == Durability::Volatile,
+    };
+    context.fs.draft(path, options).context(|| format!("Could not create '{}'", path.display()))
+}
+
+fn create_qcow2(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
+    let mut drafts = Vec::new();
+    let main = begin(context, &request, request.target)?;
+    if let Some(name) = request.options.text("data_file") {
+        let path = PathBuf::from(OsStr::from_bytes(name));
+        drafts.push(begin(context, &request, &path)?);
+    }
+    let parameters = Parameters::from_options(request.options)?;
+    let files = Files { main: main.disk(), data: drafts.first().map(|draft| draft.disk()) };
+    drafts.push(main);
+    let session = lay_out(&parameters, files)?;
+    let driver = Qcow2::create(session);
+    let image = Image::new(request.target.display().to_string(), Box::new(driver), request.backing);
+    Ok(NewImage { image, drafts })
+}

@@ -1,0 +1,131 @@
+//! From the session's state to the file's.
+
+use journal::{Disk, ErrorKind as FloorErrorKind, Zeroing};
+
+use super::ranges::RangeSet;
+use super::{Mode, Session};
+use crate::error::ResultExt;
+use crate::qcow2::geometry::HostCluster;
+use crate::{Durability, HostOffset, Result};
+
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
+impl Session {
+    /// See [`crate::Writer::commit`].
+    ///
+    /// Everything new is written and synced before the header is, whose first sector is what
+    /// replaces the old state by the new one. Only then is space given back.
+    pub fn commit(&mut self, durability: Durability) -> Result<()> {
+        self.release_unlinked()?;
+        if self.mode == Mode::Shadow {
+            self.tail = None;
+            if !self.tables.is_changed() && !self.space.is_changed() {
+                return self.sync_data(durability);
+            }
+        }
+        let old_header = self.header.clone();
+        self.tables.settle(self.mode, &mut self.space)?;
+        let gone = self.space.settle()?;
+        self.header.l1 = self.tables.location();
+        self.header.refcount_table = self.space.location();
+        let header = self.header.serialize()?;
+        self.tables.write()?;
+        self.space.write()?;
+        self.lengthen()?;
+        match self.mode {
+            Mode::InPlace => self.write_whole_header(header)?,
+            Mode::Shadow => {
+                self.sync(durability)?;
+                self.flip(&old_header.serialize()?, &header)?;
+                self.sync(durability)?;
+            }
+        }
+        self.give_back(&gone)?;
+        self.space.close_epoch(&gone);
+        self.tables.guard(&mut self.space);
+        Ok(())
+    }
+
+    /// What was prepared and never linked is nobody's.
+    fn release_unlinked(&mut self) -> Result<()> {
+        for run in std::mem::take(&mut self.prepared).iter() {
+            let offset = self.geometry.host_offset(HostCluster(run.start));
+            self.space.release(offset, (run.end - run.start) << self.geometry.cluster_bits)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file long enough that nothing that is referred to lies past its end.
+    fn lengthen(&self) -> Result<()> {
+        if self.files.main.len()? < self.content_end {
+            self.files.main.set_len(self.content_end)?;
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self, durability: Durability) -> Result<()> {
+        match (&self.files.data, durability) {
+            (Some(data), Durability::Durable) => Ok(data.sync()?),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self, durability: Durability) -> Result<()> {
+        self.sync_data(durability)?;
+        match durability {
+            Durability::Durable => Ok(self.files.main.sync()?),
+            Durability::Volatile => Ok(()),
+        }
+    }
+
+    /// Writes the header and zeroes to the end of its cluster.
+    fn write_whole_header(&self, mut header: Vec<u8>) -> Result<()> {
+        header.resize(self.geometry.cluster_size() as usize, 0);
+        self.files.main.write_at(0, &header).context(write_header_failed)
+    }
+
+    /// Writes the sectors of the header that change.
+    fn flip(&self, old: &[u8], new: &[u8]) -> Result<()> {
+        let len = old.len().max(new.len()).next_multiple_of(SECTOR);
+        let padded = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            bytes.resize(len, 0);
+            bytes
+        };
+        let (old, new) = (padded(old), padded(new));
+        let differs = |at: &usize| old[*at..*at + SECTOR] != new[*at..*at + SECTOR];
+        let mut sectors = (0..len).step_by(SECTOR).filter(differs);
+        let Some(first) = sectors.next() else { return Ok(()) };
+        let end = sectors.next_back().unwrap_or(first) + SECTOR;
+        self.files.main.write_at(first as u64, &new[first..end]).context(write_header_failed)
+    }
+
+    /// Gives clusters that nothing refers to back to the filesystem.
+    fn give_back(&self, gone: &RangeSet) -> Result<()> {
+        let disk: &dyn Disk = &*self.files.main;
+        let offset = |cluster| self.geometry.host_offset(HostCluster(cluster)).0;
+        let mut len = disk.len()?;
+        for run in gone.iter().rev() {
+            if offset(run.end) >= len && offset(run.start) < len {
+                len = offset(run.start).max(self.content_end.min(len));
+                disk.set_len(len)?;
+            } else if offset(run.end) <= len {
+                punch(disk, HostOffset(offset(run.start)), offset(run.end))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Space that a filesystem will not take back is not an error.
+fn punch(disk: &dyn Disk, start: HostOffset, end: u64) -> Result<()> {
+    match disk.zero(start.0..end, Zeroing::Unmap) {
+        Err(error) if error.kind() == FloorErrorKind::Unsupported => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn write_header_failed() -> String {
+    "Could not write qcow2 header".into()
+}

@@ -1,0 +1,274 @@
+//! Changing what stands behind guest clusters.
+
+use std::sync::Arc;
+
+use journal::Zeroing;
+
+use super::{Mode, Session};
+use crate::qcow2::entry::{ClusterKind, L2Entry, Ownership, SubclusterBitmap};
+use crate::qcow2::geometry::{GuestIndex, HostCluster, Version};
+use crate::{Allocation, GuestOffset, HostOffset, Result};
+
+/// A part of one cluster that an operation touches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) at: GuestOffset,
+    pub(super) index: GuestIndex,
+    /// Bytes from `index.within` on.
+    pub(super) len: u64,
+    /// Whether it is the cluster, as far as the guest can see.
+    pub(super) whole: bool,
+    /// The subclusters it touches.
+    pub(super) mask: u32,
+}
+
+/// What stands in newly linked clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// What the engine wrote.
+    Written,
+    /// Nothing: their subclusters, where there are any, stay unallocated.
+    Reserved,
+}
+
+impl Session {
+    /// See [`crate::Writer::prepare`].
+    pub fn prepare(&mut self, at: GuestOffset, len: u64) -> Result<Allocation> {
+        let index = self.geometry.index(at);
+        let coverage = self.geometry.l2_coverage();
+        let len = len.min(coverage - (at.0 & (coverage - 1)));
+        self.tables.own(index.l1, &mut self.space)?;
+        if let Some(data) = &self.files.data {
+            return Ok(Allocation { at, len, disk: Arc::clone(data), offset: HostOffset(at.0) });
+        }
+        let wanted = self.geometry.clusters_for(index.within + len);
+        let first = self.tables.entry(index)?;
+        let (host, clusters) = match self.reusable(first)? {
+            Some(host) => (host, self.reusable_run(index, host, wanted)?),
+            None => self.fresh_run(index, wanted)?,
+        };
+        let len = len.min((clusters << self.geometry.cluster_bits) - index.within);
+        let allocation =
+            Allocation { at, len, disk: Arc::clone(&self.files.main), offset: host + index.within };
+        if self.reusable(first)?.is_none() {
+            self.fill_edges(&allocation)?;
+        }
+        Ok(allocation)
+    }
+
+    /// The cluster behind an entry, if it may be written where it stands.
+    fn reusable(&self, entry: L2Entry) -> Result<Option<HostOffset>> {
+        let (ClusterKind::Normal(host) | ClusterKind::ZeroAllocated(host)) = self.kind(entry)? else {
+            return Ok(None);
+        };
+        let own = entry.is_copied() && self.space.is_own(self.geometry.host_cluster(host));
+        Ok(own.then_some(host))
+    }
+
+    /// How many clusters from `index` on may be written where they stand, one after another.
+    fn reusable_run(&mut self, index: GuestIndex, host: HostOffset, wanted: u64) -> Result<u64> {
+        let mut clusters = 1;
+        while clusters < wanted {
+            let entry = self.tables.entry(GuestIndex { l2: index.l2 + clusters as usize, ..index })?;
+            if self.reusable(entry)? != Some(host + (clusters << self.geometry.cluster_bits)) {
+                break;
+            }
+            clusters += 1;
+        }
+        Ok(clusters)
+    }
+
+    /// Takes clusters for as many guest clusters from `index` on as cannot stay where they are.
+    fn fresh_run(&mut self, index: GuestIndex, wanted: u64) -> Result<(HostOffset, u64)> {
+        let mut clusters = 1;
+        while clusters < wanted {
+            let entry = self.tables.entry(GuestIndex { l2: index.l2 + clusters as usize, ..index })?;
+            if self.reusable(entry)?.is_some() {
+                break;
+            }
+            clusters += 1;
+        }
+        let run = self.space.take(1, clusters)?;
+        let clusters = run.end - run.start;
+        let host = self.geometry.host_offset(HostCluster(run.start));
+        self.prepared.insert(run);
+        Ok((host, clusters))
+    }
+
+    /// See [`crate::Writer::link`].
+    pub fn link(&mut self, allocation: &Allocation) -> Result<()> {
+        self.link_as(allocation, Content::Written)
+    }
+
+    /// Links an allocation to which nothing is written yet.
+    pub(super) fn reserve(&mut self, allocation: &Allocation) -> Result<()> {
+        self.link_as(allocation, Content::Reserved)
+    }
+
+    fn link_as(&mut self, allocation: &Allocation, content: Content) -> Result<()> {
+        for mut piece in self.pieces(allocation.at, allocation.len) {
+            self.tables.own(piece.index.l1, &mut self.space)?;
+            if content == Content::Reserved {
+                piece.mask = 0;
+            }
+            let host = allocation.offset + (piece.at - allocation.at);
+            self.link_piece(&piece, host.align_down(self.geometry.cluster_size()))?;
+        }
+        if self.files.data.is_none() {
+            let first = self.geometry.host_cluster(allocation.offset).0;
+            let end = self.geometry.clusters_for(allocation.offset.0 + allocation.len);
+            self.prepared.remove(first..end);
+            self.content_end = self.content_end.max(end << self.geometry.cluster_bits);
+        }
+        Ok(())
+    }
+
+    fn link_piece(&mut self, piece: &Piece, host: HostOffset) -> Result<()> {
+        let old = self.tables.entry(piece.index)?;
+        let kind = self.kind(old)?;
+        let bitmap = match kind {
+            _ if !self.geometry.extended_l2 => SubclusterBitmap::NONE,
+            ClusterKind::Compressed(_) => SubclusterBitmap::new(u32::MAX, 0),
+            _ => SubclusterBitmap::new(old.bitmap.allocated() | piece.mask, old.bitmap.zero() & !piece.mask),
+        };
+        let stays = matches!(kind, ClusterKind::Normal(old) | ClusterKind::ZeroAllocated(old) if old == host);
+        if !stays {
+            self.release_cluster(kind)?;
+        }
+        self.tables.set(piece.index, L2Entry::normal(host, Ownership::Sole).with_bitmap(bitmap))
+    }
+
+    /// Drops the reference to what an entry referred to.
+    pub(super) fn release_cluster(&mut self, kind: ClusterKind) -> Result<()> {
+        match kind {
+            _ if self.files.data.is_some() => Ok(()),
+            ClusterKind::Unallocated | ClusterKind::ZeroPlain => Ok(()),
+            ClusterKind::Normal(host) | ClusterKind::ZeroAllocated(host) => {
+                self.space.release(host, self.geometry.cluster_size())
+            }
+            ClusterKind::Compressed(run) => self.space.release(run.offset, run.len),
+        }
+    }
+
+    /// See [`crate::Writer::zero`].
+    pub fn zero(&mut self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
+        if let Some(data) = self.raw_data() {
+            data.zero(at.0..at.0 + len, how)?;
+        }
+        if self.geometry.version == Version::V2 {
+            return if self.has_backing() { self.store_zeroes(at, len) } else { self.discard(at, len) };
+        }
+        for piece in self.pieces(at, len) {
+            if self.has_backing() || self.tables.has_table(piece.index.l1) {
+                self.zero_piece(&piece, how)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn zero_piece(&mut self, piece: &Piece, how: Zeroing) -> Result<()> {
+        let mut old = self.tables.entry(piece.index)?;
+        let mut kind = self.kind(old)?;
+        if kind == ClusterKind::Unallocated && !self.has_backing() {
+            return Ok(());
+        }
+        self.tables.own(piece.index.l1, &mut self.space)?;
+        if !piece.whole && matches!(kind, ClusterKind::Compressed(_)) {
+            self.expand(piece)?;
+            old = self.tables.entry(piece.index)?;
+            kind = self.kind(old)?;
+        }
+        let keep = match kind {
+            ClusterKind::Normal(_) | ClusterKind::ZeroAllocated(_) => how == Zeroing::Keep || !piece.whole,
+            _ => false,
+        };
+        if !keep {
+            self.release_cluster(kind)?;
+        }
+        let descriptor = if keep { old.descriptor } else { 0 };
+        let bitmap = if piece.whole {
+            SubclusterBitmap::new(0, u32::MAX)
+        } else {
+            SubclusterBitmap::new(old.bitmap.allocated() & !piece.mask, old.bitmap.zero() | piece.mask)
+        };
+        let entry = if self.geometry.extended_l2 {
+            L2Entry { descriptor, bitmap }
+        } else {
+            let zero = L2Entry::zero_plain();
+            L2Entry { descriptor: descriptor | zero.descriptor, ..zero }
+        };
+        self.tables.set(piece.index, entry)
+    }
+
+    /// Zeroes for version 2, which has no other way to hide a backing image.
+    fn store_zeroes(&mut self, mut at: GuestOffset, mut len: u64) -> Result<()> {
+        while len > 0 {
+            let allocation = self.prepare(at, len)?;
+            let start = allocation.offset.0;
+            allocation.disk.zero(start..start + allocation.len, Zeroing::Unmap)?;
+            self.link(&allocation)?;
+            at = at + allocation.len;
+            len -= allocation.len;
+        }
+        Ok(())
+    }
+
+    /// See [`crate::Writer::discard`].
+    pub fn discard(&mut self, at: GuestOffset, len: u64) -> Result<()> {
+        if let Some(data) = self.raw_data() {
+            data.zero(at.0..at.0 + len, Zeroing::Unmap)?;
+        }
+        for piece in self.pieces(at, len) {
+            if self.tables.has_table(piece.index.l1) {
+                self.discard_piece(&piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn discard_piece(&mut self, piece: &Piece) -> Result<()> {
+        let old = self.tables.entry(piece.index)?;
+        if old == L2Entry::NONE {
+            return Ok(());
+        }
+        let kind = self.kind(old)?;
+        self.tables.own(piece.index.l1, &mut self.space)?;
+        if piece.whole {
+            self.release_cluster(kind)?;
+            return self.tables.set(piece.index, L2Entry::NONE);
+        }
+        if matches!(kind, ClusterKind::Compressed(_)) {
+            self.expand(piece)?;
+        }
+        let entry = self.tables.entry(piece.index)?;
+        let (allocated, zero) = (entry.bitmap.allocated() & !piece.mask, entry.bitmap.zero() & !piece.mask);
+        self.tables.set(piece.index, entry.with_bitmap(SubclusterBitmap::new(allocated, zero)))
+    }
+
+    /// A guest range cluster by cluster.
+    pub(super) fn pieces(&self, at: GuestOffset, len: u64) -> impl Iterator<Item = Piece> + use<> {
+        let geometry = self.geometry;
+        let disk_end = self.header.virtual_size();
+        let end = at.0.saturating_add(len);
+        let mut next = at.0;
+        std::iter::from_fn(move || {
+            if next >= end {
+                return None;
+            }
+            let at = GuestOffset(next);
+            let index = geometry.index(at);
+            let len = (geometry.cluster_size() - index.within).min(end - next);
+            next += len;
+            let to_end = index.within + len == geometry.cluster_size() || next >= disk_end;
+            let first = index.within / geometry.subcluster_size();
+            let last = (index.within + len - 1) / geometry.subcluster_size();
+            let mask = (u32::MAX << first) & (u32::MAX >> (31 - last.min(31)));
+            Some(Piece { at, index, len, whole: index.within == 0 && to_end, mask })
+        })
+    }
+
+    /// Whether a cluster's bytes beyond the guest's end may be something else than zeroes.
+    pub(super) fn space_is_recycled(&self) -> bool {
+        self.mode == Mode::Shadow
+    }
+}

@@ -1,0 +1,77 @@
+//! [`Writer`] over a [`Session`], safe to use from several threads.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use journal::Zeroing;
+
+use super::geometry::Geometry;
+use super::session::Session;
+use crate::{Allocation, Codec, Compression, Durability, Error, GuestOffset, Result, Writer};
+
+/// Changes an image. Only finding places and linking them happens one at a time; writing to them
+/// does not.
+pub struct Qcow2Writer {
+    session: Mutex<Session>,
+    geometry: Geometry,
+    codec: Codec,
+}
+
+impl Qcow2Writer {
+    /// A writer over a session.
+    pub fn new(session: Session) -> Self {
+        let (geometry, codec) = (session.header().geometry(), session.header().compression);
+        Self { session: Mutex::new(session), geometry, codec }
+    }
+
+    /// The session, for looking things up in it.
+    pub fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer for Qcow2Writer {
+    fn granularity(&self) -> u64 {
+        self.geometry.subcluster_size()
+    }
+
+    fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
+        self.session().prepare(at, len)
+    }
+
+    fn link(&self, allocation: &Allocation) -> Result<()> {
+        self.session().link(allocation)
+    }
+
+    fn zero(&self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
+        self.session().zero(at, len, how)
+    }
+
+    fn discard(&self, at: GuestOffset, len: u64) -> Result<()> {
+        self.session().discard(at, len)
+    }
+
+    fn compression(&self) -> Option<Compression> {
+        let compression = Compression { codec: self.codec, cluster_size: self.geometry.cluster_size() };
+        (!self.geometry.external_data).then_some(compression)
+    }
+
+    fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {
+        if !at.is_aligned(self.geometry.cluster_size()) {
+            return Err(Error::invalid("A compressed write begins on a cluster"));
+        }
+        let place = self.session().place_compressed(at, payload.len() as u64)?;
+        place.disk.write_at(place.offset.0, payload)?;
+        self.session().link_compressed(&place)
+    }
+
+    fn commit(&self, durability: Durability) -> Result<()> {
+        self.session().commit(durability)
+    }
+}
+
+impl fmt::Debug for Qcow2Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Qcow2Writer").field("geometry", &self.geometry).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! What the qcow2 writer makes, judged by qemu-img: metadata that checks clean without leaks, and
+//! the guest's bytes as a plain vector has them.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "the test owns the files of its temporary directory and wants to fail loudly"
+)]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use formats::codec::Encoder;
+use formats::create::{CreateRequest, NewImage, OptionList, OptionTable, create};
+use formats::engine::{self, Write};
+use formats::qcow2::{OpenRequest, Qcow2};
+use formats::{Durability, Error, Format, GuestOffset, Image, OpenContext, OpenFlags, PermissiveGate};
+use journal::{Access, Fs, OpenOptions, RealFs, Zeroing};
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mixed = (self.0 ^ (self.0 >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+fn begin(path: &Path, options: &str, size: u64) -> NewImage {
+    let mut list = OptionList::default();
+    if !options.is_empty() {
+        list.add(OsStr::new(options)).unwrap();
+    }
+    let mut options = OptionTable::for_file(Format::Qcow2).parse(&list).unwrap();
+    options.set_size(size).unwrap();
+    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+    let request = CreateRequest {
+        target: path,
+        format: Format::Qcow2,
+        options: &options,
+        backing: None,
+        durability: Durability::Volatile,
+    };
+    create(&context, request).unwrap()
+}
+
+fn reopen(path: &Path, data_file: Option<&Path>) -> Image {
+    let disk = RealFs.open(path, OpenOptions::WRITE).unwrap();
+    let data_file = data_file.map(|path| RealFs.open(path, OpenOptions::WRITE).unwrap());
+    let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
+    let open_data_file = |_: &[u8]| Err(Error::invalid("not this way"));
+    let request =
+        OpenRequest { flags: &flags, data_file: data_file.as_ref(), open_data_file: &open_data_file };
+    let driver = Qcow2::open(disk, &request).unwrap();
+    Image::new(path.display().to_string(), Box::new(driver), None)
+}
+
+/// Changes an image and its model in the same way.
+fn scramble(image: &Image, model: &mut [u8], numbers: &mut Numbers, steps: u64) {
+    let size = model.len() as u64;
+    let writer = image.driver().writer().unwrap();
+    for _ in 0..steps {
+        let at = numbers.below(size);
+        let longest = 1 << (6 + numbers.below(14));
+        let len = 1 + numbers.below(longest.min(size - at));
+        let range = at as usize..(at + len) as usize;
+        match numbers.below(10) {
+            0 => {
+                engine::write(image, at, Write::Zeroes { len, how: Zeroing::Unmap }).unwrap();
+                model[range].fill(0);
+            }
+            1 => {
+                engine::write(image, at, Write::Zeroes { len, how: Zeroing::Keep }).unwrap();
+                model[range].fill(0);
+            }
+            2 => {
+                let unit = writer.granularity();
+                let start = at.next_multiple_of(unit);
+                let end = if at + len == size { size } else { (at + len) / unit * unit };
+                if start < end {
+                    writer.discard(GuestOffset(start), end - start).unwrap();
+                    model[start as usize..end as usize].fill(0);
+                }
+            }
+            3 | 4 => compress_one(image, model, numbers, at),
+            _ => {
+                let bytes: Vec<u8> = (0..len).map(|_| numbers.next() as u8).collect();
+                engine::write(image, at, Write::Data(&bytes)).unwrap();
+                model[range].copy_from_slice(&bytes);
+            }
+        }
+    }
+}
+
+fn compress_one(image: &Image, model: &mut [u8], numbers: &mut Numbers, at: u64) {
+    let writer = image.driver().writer().unwrap();
+    let Some(compression) = writer.compression() else { return };
+    let size = compression.cluster_size as usize;
+    let start = at as usize / size * size;
+    let end = (start + size).min(model.len());
+    let value = numbers.next();
+    let cluster: Vec<u8> =
+        (0..size).map(|i| if i % 7 < 3 { (value >> (i % 8)) as u8 } else { i as u8 }).collect();
+    let mut payload = vec![0; size - 1];
+    if let Some(len) = Encoder::new(compression.codec).unwrap().encode(&cluster, &mut payload) {
+        writer.write_compressed(GuestOffset(start as u64), &payload[..len]).unwrap();
+        model[start..end].copy_from_slice(&cluster[..end - start]);
+    }
+}
+
+fn qemu_img(arguments: &[&OsStr]) -> String {
+    let output = Command::new("qemu-img").args(arguments).output().expect("qemu-img is installed");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "qemu-img {arguments:?}: {text}");
+    text
+}
+
+/// The foreign judge.
+fn judge(path: &Path, model: &[u8], what: &str) {
+    let report = qemu_img(&["check".as_ref(), "-f".as_ref(), "qcow2".as_ref(), path.as_ref()]);
+    assert!(report.contains("No errors were found"), "{what}: {report}");
+    let raw = path.with_extension("raw");
+    qemu_img(&["convert".as_ref(), "-O".as_ref(), "raw".as_ref(), path.as_ref(), raw.as_ref()]);
+    let bytes = std::fs::read(&raw).unwrap();
+    assert_eq!(bytes.len(), model.len());
+    if let Some(at) = bytes.iter().zip(model).position(|(left, right)| left != right) {
+        panic!("{what}: guest byte {at:#x} differs");
+    }
+}
+
+fn read_back(image: &Image, model: &[u8], what: &str) {
+    let mut bytes = vec![0; model.len()];
+    engine::read(image, 0, &mut bytes).unwrap();
+    assert!(bytes == model, "{what}: the writer's own view differs");
+}
+
+/// One image through its whole life: made, changed, published, opened again, changed twice more.
+fn live(directory: &Path, options: &str, size: u64, seed: u64) {
+    let what = format!("-o {options} size {size} seed {seed}");
+    let path: PathBuf = directory.join("image.qcow2");
+    let data_file = directory.join("data");
+    let options = options.replace("DATA", &data_file.display().to_string());
+    let data_file = options.contains("data_file").then_some(data_file.as_path());
+    let mut numbers = Numbers(seed);
+    let mut model = vec![0; size as usize];
+
+    let new = begin(&path, &options, size);
+    scramble(new.image(), &mut model, &mut numbers, 30);
+    read_back(new.image(), &model, &what);
+    assert!(!path.exists());
+    new.publish().unwrap();
+    judge(&path, &model, &what);
+
+    let image = reopen(&path, data_file);
+    read_back(&image, &model, &what);
+    for round in 0..2 {
+        let what = format!("{what} round {round}");
+        let before = model.clone();
+        scramble(&image, &mut model, &mut numbers, 20);
+        read_back(&image, &model, &what);
+        if data_file.is_none() {
+            judge(&path, &before, &format!("{what} before the commit"));
+        }
+        image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+        judge(&path, &model, &what);
+    }
+    drop(image);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn every_geometry_checks_clean_and_keeps_its_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases = [
+        ("", 3 << 20),
+        ("cluster_size=512", 1 << 20),
+        ("cluster_size=512,refcount_bits=64", 1 << 20),
+        ("cluster_size=1k,refcount_bits=1", 1 << 20),
+        ("cluster_size=4k,refcount_bits=2,compression_type=zstd", 2 << 20),
+        ("cluster_size=2M,refcount_bits=4", 9 << 20),
+        ("cluster_size=8k,refcount_bits=8", (1 << 20) + 512),
+        ("cluster_size=32k,refcount_bits=32", (3 << 20) - 1536),
+        ("compat=0.10", (2 << 20) + 512),
+        ("compat=0.10,cluster_size=512", 700 << 10),
+        ("extended_l2=on,cluster_size=16k", (1 << 20) + 512),
+        ("extended_l2=on", 3 << 20),
+        ("extended_l2=on,cluster_size=256k,compression_type=zstd", 5 << 20),
+        ("data_file=DATA", 2 << 20),
+        ("data_file=DATA,data_file_raw=on", 2 << 20),
+        ("data_file=DATA,extended_l2=on", 2 << 20),
+        ("preallocation=metadata", 2 << 20),
+        ("preallocation=metadata,cluster_size=512", 1 << 20),
+        ("preallocation=falloc,cluster_size=4k", 1 << 20),
+        ("preallocation=full,extended_l2=on", 1 << 20),
+        ("lazy_refcounts=on", 1 << 20),
+    ];
+    for (options, size) in cases {
+        for seed in 1..=4 {
+            live(directory.path(), options, size, seed);
+        }
+    }
+}
