@@ -20,16 +20,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use journal::{Draft, DraftOptions};
+use journal::{Access, Draft, DraftOptions};
 
 pub(crate) use self::fill::{fill, grow};
 pub use self::list::{Item, OptionList};
 pub use self::options::CreateOptions;
 pub use self::spec::{OptionKind, OptionSpec, OptionTable, creatable};
 use crate::error::ResultExt;
+use crate::options::{DriverName, driver, name};
 use crate::qcow2::Qcow2;
 use crate::qcow2::create::{Parameters, lay_out};
 use crate::qcow2::session::Files;
+use crate::raw::{Raw, SECTOR};
 use crate::{Durability, Error, Format, Image, OpenContext, Result};
 
 /// What is allocated when an image is made.
@@ -103,6 +105,7 @@ impl NewImage {
 /// Begins a new image.
 pub fn create(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
     match request.format {
+        Format::Raw => create_raw(context, request),
         Format::Qcow2 => create_qcow2(context, request),
         other => Err(Error::unsupported(format!("Creating images of format '{other}' is not supported yet"))),
     }
@@ -119,7 +122,40 @@ fn begin(context: &OpenContext<'_>, request: &CreateRequest<'_>, path: &Path) ->
         extent_size_hint: hint,
         volatile: request.durability == Durability::Volatile,
     };
-    context.fs.draft(path, options).context(|| format!("Could not create '{}'", path.display()))
+    let path = file_path(path.as_os_str())?;
+    context.fs.draft(&path, options).context(|| format!("Could not create '{}'", path.display()))
+}
+
+/// The file that a target's name means.
+///
+/// Protocols of which no image can be made are refused.
+pub fn file_path(target: &OsStr) -> Result<PathBuf> {
+    match name::protocol(target).map(DriverName::from_protocol).transpose()? {
+        None | Some(DriverName::File | DriverName::HostDevice) => Ok(name::without_protocol(target).into()),
+        Some(DriverName::Format(format)) => Err(driver::not_supported(format.name())),
+        Some(DriverName::Unsupported(driver)) => Err(driver::not_supported(driver)),
+    }
+}
+
+fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
+    let mode = request.options.text("preallocation").unwrap_or(b"off");
+    let shown = String::from_utf8_lossy(mode);
+    let preallocation = Preallocation::from_name(mode)
+        .ok_or_else(|| Error::invalid(format!("invalid parameter value: {shown}")))?;
+    let size = request.options.size().unwrap_or(0);
+    let size = size
+        .checked_next_multiple_of(SECTOR)
+        .filter(|&size| size <= i64::MAX as u64)
+        .ok_or_else(|| Error::invalid("Invalid argument").context("Could not resize file"))?;
+    let draft = begin(context, &request, request.target)?;
+    if preallocation == Preallocation::Metadata {
+        return Err(Error::unsupported(format!("Unsupported preallocation mode: {shown}")));
+    }
+    let disk = draft.disk();
+    grow(&*disk, size, preallocation).context(|| "Could not resize file".to_owned())?;
+    let driver = Raw::whole(disk, Access::Write)?;
+    let image = Image::new(request.target.display().to_string(), Box::new(driver), None);
+    Ok(NewImage { image, drafts: vec![draft] })
 }
 
 fn create_qcow2(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {

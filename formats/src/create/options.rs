@@ -1,5 +1,8 @@
 //! Options with their meaning: each known to the format, its value read.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use super::list::OptionList;
 use super::spec::{OptionKind, OptionSpec, OptionTable};
 use crate::numbers::{NumberError, parse_size, parse_u64};
@@ -61,6 +64,21 @@ impl CreateOptions {
     /// Sets the size of the virtual disk in bytes.
     pub fn set_size(&mut self, size: u64) -> Result<()> {
         self.set("size", size.to_string())
+    }
+
+    /// Names the backing file and its format; what is `None` stays as it is.
+    pub fn set_backing(&mut self, name: Option<&OsStr>, format: Option<&OsStr>) -> Result<()> {
+        for (option, text, what) in
+            [("backing_file", name, "Backing file"), ("backing_fmt", format, "Backing file format")]
+        {
+            let Some(text) = text else { continue };
+            if !self.knows(option) {
+                let format = self.table.format();
+                return Err(Error::unsupported(format!("{what} not supported for file format '{format}'")));
+            }
+            self.set(option, text.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Forgets an option.
@@ -166,8 +184,6 @@ fn parse_value(spec: &OptionSpec, text: &[u8]) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
     use crate::Format;
 

@@ -177,6 +177,7 @@ const LUKS: &[OptionSpec] = &[
 /// The options of one kind of image, those of the file it is in among them.
 #[derive(Debug, Clone)]
 pub struct OptionTable {
+    format: Format,
     specs: Vec<&'static OptionSpec>,
 }
 
@@ -225,7 +226,7 @@ impl OptionTable {
             Format::Luks => LUKS,
             Format::Bochs | Format::Cloop | Format::Dmg => &[],
         };
-        Self { specs: specs.iter().collect() }
+        Self { format, specs: specs.iter().collect() }
     }
 
     /// The options of a format in a file: what both know is the format's.
@@ -237,6 +238,11 @@ impl OptionTable {
             }
         }
         table
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The option of that name.

@@ -8,7 +8,7 @@ use super::refcount::RefcountWidth;
 use super::session::{Files, Layout, Session};
 use crate::create::{CreateOptions, Preallocation, fill, grow};
 use crate::error::ResultExt;
-use crate::{Codec, Error, ErrorKind, Format, Result};
+use crate::{Codec, Error, Format, Result};
 
 /// What a new image is to be, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Parameters {
         }
         if self.preallocation != Preallocation::Off && self.backing_name.is_some() && !self.extended_l2 {
             return refuse(
-                "Backing file and preallocation can only be used at the same time if extended_l2 is enabled",
+                "Backing file and preallocation can only be used at the same time if extended_l2 is on",
             );
         }
         if old && self.lazy_refcounts {
@@ -109,10 +109,6 @@ impl Parameters {
             return refuse(
                 "Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)",
             );
-        }
-        let too_long = |name: &Vec<u8>| name.len() as u64 > MAX_BACKING_NAME;
-        if self.backing_name.as_ref().is_some_and(too_long) {
-            return refuse("Could not assign backing file: Invalid argument");
         }
         if self.data_file_raw && self.preallocation == Preallocation::Off {
             // A raw file has no place to say that something is unallocated.
@@ -158,7 +154,9 @@ impl Parameters {
 
 /// Lays out a new image in empty files and preallocates what is asked for.
 pub fn lay_out(parameters: &Parameters, files: Files) -> Result<Session> {
-    let mut session = Session::create(files.clone(), parameters.header())?;
+    let header = parameters.header();
+    check_room(parameters, &header)?;
+    let mut session = Session::create(files.clone(), header)?;
     let layout = match parameters.preallocation {
         Preallocation::Off => None,
         Preallocation::Metadata => Some(Layout::Interleaved),
@@ -174,6 +172,20 @@ pub fn lay_out(parameters: &Parameters, files: Files) -> Result<Session> {
     }
     .context(|| "Could not preallocate data".to_owned())?;
     Ok(session)
+}
+
+/// Whether the backing file's name may be so long, and fits into the first cluster.
+fn check_room(parameters: &Parameters, header: &Header) -> Result<()> {
+    let Some(name) = &parameters.backing_name else { return Ok(()) };
+    let reason = if name.len() as u64 > MAX_BACKING_NAME {
+        "Invalid argument"
+    } else if header.serialize().is_err() {
+        "No space left on device"
+    } else {
+        return Ok(());
+    };
+    let with = parameters.backing_format.map_or(String::new(), |format| format!(" with format '{format}'"));
+    Err(Error::invalid(reason).context(format!("Could not assign backing file '{}'{with}", shown(name))))
 }
 
 fn shown(text: &[u8]) -> String {
@@ -268,7 +280,7 @@ fn check_cluster_size(options: &CreateOptions, version: Version, extended_l2: bo
 
 /// Disks are whole sectors.
 fn round_size(size: u64) -> Result<u64> {
-    size.checked_next_multiple_of(512).filter(|&size| size <= i64::MAX as u64).ok_or_else(|| {
-        Error::new(ErrorKind::TooLarge, "Image size cannot be negative").context("Could not resize image")
-    })
+    size.checked_next_multiple_of(512)
+        .filter(|&size| size <= i64::MAX as u64)
+        .ok_or_else(|| Error::invalid("Image size cannot be negative").context("Could not resize image"))
 }
