@@ -1,3 +1,4 @@
 //! The operations.
 
+pub mod bench;
 pub mod compare;
