@@ -12,6 +12,7 @@ mod command;
 mod commands;
 mod getopt;
 mod help;
+mod image;
 mod object;
 mod output;
 mod program;

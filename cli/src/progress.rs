@@ -61,15 +61,12 @@ impl<'a> Meter<'a> {
             Wanted::Always if std::io::stdout().is_terminal() => Face::Bar(bar()),
             Wanted::Always => Face::Line,
         };
-        let meter = Self {
-            out,
-            face,
-            next: AtomicU64::new(0),
-            printing: Mutex::new(None),
-            step: u64::from(step) * 100,
-        };
-        meter.set(0, 1);
-        meter
+        Self { out, face, next: AtomicU64::new(0), printing: Mutex::new(None), step: u64::from(step) * 100 }
+    }
+
+    /// Tells that the work begins.
+    pub(crate) fn start(&self) {
+        self.set(0, 1);
     }
 
     fn line(&self, hundredths: u64) {

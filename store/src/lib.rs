@@ -5,9 +5,11 @@
 
 #[cfg_attr(not(test), expect(dead_code, reason = "used by convert and dd"))]
 mod copy;
+mod name;
 pub mod ops;
 mod progress;
 mod select;
 
+pub use name::ImageName;
 pub use progress::{NoProgress, Progress};
 pub use select::SnapshotSelector;

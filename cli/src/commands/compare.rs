@@ -1,9 +1,18 @@
 //! `compare`: tell whether two images hold the same data.
 
+use std::ffi::OsStr;
+
+use formats::{CacheMode, Image, OpenFlags};
+use store::ops::compare::{self, CompareError, Difference, Strictness};
+
 use crate::command::{
     Args, Command, Env, FORCE_SHARE, HELP, IMAGE_OPTS, Id, OBJECT, Opt, PROGRESS, QUIET, Value,
 };
-use crate::report::Outcome;
+use crate::image::{self, NameForm};
+use crate::object::Objects;
+use crate::output::Output;
+use crate::progress::{Meter, Wanted};
+use crate::report::{Failure, Outcome, SUCCESS};
 
 pub(crate) const COMMAND: Command = Command {
     name: "compare",
@@ -49,6 +58,160 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_env: &Env<'_>, args: &Args) -> Outcome {
-    super::not_supported_yet(args, COMMAND.name)
+/// Exit code when the images differ.
+const DIFFERENT: u8 = 1;
+/// Exit code when an image cannot be opened.
+const NOT_OPENED: u8 = 2;
+/// Exit code when the metadata cannot be read.
+const NO_STATUS: u8 = 3;
+/// Exit code when the data cannot be read.
+const NOT_READ: u8 = 4;
+
+/// Percent between two lines of progress.
+const PROGRESS_STEP: u32 = 2;
+
+fn run(env: &Env<'_>, args: &Args) -> Outcome {
+    let options = Options::parse(args)?;
+    let [first, second] = args.operands() else {
+        return Err(Failure::usage("Expecting two image file names"));
+    };
+    let wanted = Wanted::from_flags(options.progress, options.verdict == Verdict::Silent);
+    let meter = Meter::new(env.out, wanted, PROGRESS_STEP);
+    let flags = options.flags()?;
+    let first = options.open(env, first, options.format.as_deref(), flags)?;
+    let second = options.open(env, second, options.second_format.as_deref(), flags)?;
+    let comparison = Comparison { out: env.out, options: &options, first: &first, second: &second };
+    comparison.run(&meter)
+}
+
+/// Whether the verdict is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Printed,
+    Silent,
+}
+
+struct Options {
+    format: Option<String>,
+    second_format: Option<String>,
+    names: NameForm,
+    cache: Option<String>,
+    force_share: bool,
+    strictness: Strictness,
+    verdict: Verdict,
+    progress: bool,
+}
+
+impl Options {
+    fn parse(args: &Args) -> Result<Self, Failure> {
+        let mut options = Self {
+            format: None,
+            second_format: None,
+            names: NameForm::File,
+            cache: None,
+            force_share: false,
+            strictness: Strictness::Content,
+            verdict: Verdict::Printed,
+            progress: false,
+        };
+        let mut objects = Objects::default();
+        for option in args.options() {
+            let option = option?;
+            let text = || option.text().into_owned();
+            match option.id {
+                Id::Format => options.format = Some(text()),
+                Id::SecondFormat => options.second_format = Some(text()),
+                Id::ImageOpts => options.names = NameForm::Options,
+                Id::Cache => options.cache = Some(text()),
+                Id::ForceShare => options.force_share = true,
+                Id::Strict => options.strictness = Strictness::Allocation,
+                Id::Quiet => options.verdict = Verdict::Silent,
+                Id::Progress => options.progress = true,
+                _ => objects.define(option.value()).map_err(|failure| failure.with_code(NOT_OPENED))?,
+            }
+        }
+        Ok(options)
+    }
+
+    fn flags(&self) -> Result<OpenFlags, Failure> {
+        let cache = match &self.cache {
+            None => CacheMode::WRITEBACK,
+            Some(name) => image::cache_mode(name, || format!("Invalid source cache option: {name}"))
+                .map_err(|failure| failure.with_code(NOT_OPENED))?,
+        };
+        Ok(OpenFlags { force_share: self.force_share, cache, ..OpenFlags::READ })
+    }
+
+    fn open(
+        &self,
+        env: &Env<'_>,
+        name: &OsStr,
+        format: Option<&str>,
+        flags: OpenFlags,
+    ) -> Result<Image, Failure> {
+        image::named(name, format, self.names)
+            .and_then(|name| Ok(name.open(&env.context(), flags)?))
+            .map_err(|failure| failure.with_code(NOT_OPENED))
+    }
+}
+
+struct Comparison<'a> {
+    out: &'a Output,
+    options: &'a Options,
+    first: &'a Image,
+    second: &'a Image,
+}
+
+impl Comparison<'_> {
+    fn run(&self, meter: &Meter<'_>) -> Outcome {
+        let (one, two) = (self.first.virtual_size(), self.second.virtual_size());
+        meter.start();
+        if one != two && self.options.strictness == Strictness::Allocation {
+            return self.different("Strict mode: Image size mismatch!");
+        }
+        let common = compare::common_part(self.first, self.second, self.options.strictness, meter);
+        if let Some(difference) = common.map_err(failure)? {
+            return self.differs(difference);
+        }
+        if one != two {
+            self.say("Warning: Image size mismatch!");
+            let longer = if one > two { self.first } else { self.second };
+            if let Some(difference) = compare::rest(longer, one.min(two), meter).map_err(failure)? {
+                return self.differs(difference);
+            }
+        }
+        self.say("Images are identical.");
+        Ok(SUCCESS)
+    }
+
+    fn differs(&self, difference: Difference) -> Outcome {
+        self.different(&match difference {
+            Difference::Content(offset) => format!("Content mismatch at offset {offset}!"),
+            Difference::Allocation(offset) => {
+                format!("Strict mode: Offset {offset} block status mismatch!")
+            }
+        })
+    }
+
+    fn different(&self, how: &str) -> Outcome {
+        self.say(how);
+        Ok(DIFFERENT)
+    }
+
+    fn say(&self, text: &str) {
+        if self.options.verdict == Verdict::Printed {
+            self.out.line(text);
+        }
+    }
+}
+
+fn failure(error: CompareError) -> Failure {
+    match &error {
+        CompareError::Status { .. } => Failure::message(error.to_string()).with_code(NO_STATUS),
+        CompareError::Read { source, .. } => {
+            let reason =
+                source.floor().map_or_else(|| "Input/output error".to_owned(), journal::Error::reason);
+            Failure::message(format!("{error}: {reason}")).with_code(NOT_READ)
+        }
+    }
 }
