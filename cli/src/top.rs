@@ -47,7 +47,7 @@ fn before_command(program: &Program, args: &Args) -> Result<(&'static Command, V
             _ => trace.add(option.value())?,
         }
     }
-    trace.start()?;
+    trace.start(program)?;
     let Some((name, rest)) = args.operands().split_first() else {
         return Err(Failure::usage("Not enough arguments"));
     };

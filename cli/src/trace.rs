@@ -1,19 +1,23 @@
-//! `-T`: what happens inside, written to standard error or to a file.
+//! What is told while the work goes on: notices for everyone, and with `-T` what happens inside.
 //!
 //! The events are those of `tracing`; a pattern is compared with an event's target, the path of the
 //! module that reports it (`formats::qcow2::open`). `*` stands for any text, and a leading `-`
 //! turns what it matches off again.
 
 use std::ffi::OsStr;
+use std::fmt::{Debug, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use tracing::Metadata;
+use formats::notice;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::program::{Program, stderr_line};
 use crate::report::Failure;
 
 /// What `-T` asked for.
@@ -57,21 +61,53 @@ impl Trace {
         Ok(())
     }
 
-    /// Begins to report, if anything was asked for.
-    pub(crate) fn start(self) -> Result<(), Failure> {
+    /// Begins to report: notices in any case, and what was asked for.
+    pub(crate) fn start(self, program: &Program) -> Result<(), Failure> {
         let writer = match &self.file {
             None => BoxMakeWriter::new(std::io::stderr),
             Some(path) => BoxMakeWriter::new(Mutex::new(create(path)?)),
         };
-        if self.patterns.is_empty() {
-            return Ok(());
-        }
-        let wanted = move |metadata: &Metadata<'_>| is_wanted(&self.patterns, metadata.target());
-        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
-        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter_fn(wanted)));
+        let is_notice =
+            |metadata: &Metadata<'_>| [notice::TARGET, notice::WARNING].contains(&metadata.target());
+        let notices = Notices { program: program.name() }.with_filter(filter_fn(is_notice));
+        let lines = (!self.patterns.is_empty()).then(|| {
+            let wanted = move |metadata: &Metadata<'_>| is_wanted(&self.patterns, metadata.target());
+            tracing_subscriber::fmt::layer()
+                .with_writer(writer)
+                .with_ansi(false)
+                .with_filter(filter_fn(wanted))
+        });
         // It fails only where a subscriber was set before, and nothing sets one before this.
-        let _ = tracing::subscriber::set_global_default(subscriber);
+        let _ =
+            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(notices).with(lines));
         Ok(())
+    }
+}
+
+/// Prints notices on standard error, the warnings behind the program's name.
+struct Notices {
+    program: &'static str,
+}
+
+impl<S: Subscriber> Layer<S> for Notices {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut line = match event.metadata().target() {
+            notice::WARNING => format!("{}: warning: ", self.program),
+            _ => String::new(),
+        };
+        event.record(&mut Message(&mut line));
+        stderr_line(line.as_bytes());
+    }
+}
+
+/// Adds an event's message to a line.
+struct Message<'a>(&'a mut String);
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.0, "{value:?}");
+        }
     }
 }
 
