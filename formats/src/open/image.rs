@@ -23,7 +23,8 @@ use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
 use crate::{
-    BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, probe,
+    BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, notice,
+    probe,
 };
 
 /// How many images a chain may have. QEMU has no such limit: it ends when files or memory run out.
@@ -60,6 +61,15 @@ struct Driven {
     driver: Box<dyn Driver>,
     children: Vec<Child>,
     identity: Option<Identity>,
+}
+
+/// Whoever writes to a raw image can make it look like another format to the next one who looks.
+fn warn_of_probing(filename: &str) {
+    notice::tell(&format!(
+        "WARNING: Image format was not specified for '{filename}' and probing guessed raw.\n         \
+         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be \
+         restricted.\n         Specify the 'raw' format explicitly to remove the restrictions."
+    ));
 }
 
 impl Opener<'_> {
@@ -99,6 +109,9 @@ impl Opener<'_> {
         let filename = file.below.name().exact().unwrap_or_default();
         let format = probe::probe(&*file.disk, filename)
             .context(|| "Could not read image for determining its format".to_owned())?;
+        if format == Format::Raw && self.flags.access == Access::Write {
+            warn_of_probing(&filename.to_string_lossy());
+        }
         options.with_format(format)
     }
 
