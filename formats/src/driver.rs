@@ -62,7 +62,10 @@ pub trait Driver: Debug + Send + Sync {
     }
 
     /// Looks for inconsistencies in the image's own metadata, changing nothing.
-    fn check(&self) -> Result<CheckReport> {
+    ///
+    /// What is found is told at once: a damaged image has more of it than fits into memory.
+    fn check(&self, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport> {
+        let _ = tell;
         Err(crate::Error::unsupported("This image format does not support checks"))
     }
 }
@@ -239,11 +242,18 @@ pub struct BitmapInfo {
     pub auto: bool,
 }
 
-/// What a check found.
+/// One thing that a check found, as the user is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// A line that stands for itself.
+    Line(String),
+    /// A line behind the program's name.
+    Complaint(String),
+}
+
+/// The sums of what a check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// Findings in the order they were met, each a line as the user is told it.
-    pub findings: Vec<String>,
     /// Errors that damage or may damage data.
     pub corruptions: u64,
     /// Space that is counted but not used.

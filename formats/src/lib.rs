@@ -44,7 +44,7 @@ pub mod units;
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
 pub use driver::{
     Allocation, BackingReference, BitmapInfo, Bitmaps, CheckReport, Codec, Compression, Driver, Durability,
-    FormatDetails, ImageFile, SnapshotInfo, Snapshots, Writer,
+    Finding, FormatDetails, ImageFile, SnapshotInfo, Snapshots, Writer,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use format::Format;

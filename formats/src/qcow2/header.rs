@@ -255,8 +255,7 @@ impl Header {
         let limit = MAX_REFCOUNT_TABLE_SIZE / cluster_size;
         check_table(&geometry, self.refcount_table, cluster_size, limit, "Reference count table")?;
         if in_use {
-            let limit = u64::from(MAX_SNAPSHOTS);
-            check_table(&geometry, self.snapshots, SNAPSHOT_MIN_SIZE, limit, "Snapshot table")?;
+            check_snapshots(&geometry, self.snapshots, "Snapshot table")?;
         }
         check_l1(&geometry, self.l1, "Active L1 table")?;
         let needed = geometry.l1_entries_for(self.size);
@@ -408,6 +407,11 @@ fn parse_encryption(method: u32) -> Result<Option<Encryption>> {
         2 => Ok(Some(Encryption::Luks)),
         other => Err(Error::unsupported(format!("Unsupported encryption method {}", other as i32))),
     }
+}
+
+/// The place of the snapshot table, as far as its count tells how large it is.
+pub fn check_snapshots(geometry: &Geometry, table: TableLocation, name: &str) -> Result<()> {
+    check_table(geometry, table, SNAPSHOT_MIN_SIZE, u64::from(MAX_SNAPSHOTS), name)
 }
 
 /// The place of an L1 table, the active one's or a snapshot's.

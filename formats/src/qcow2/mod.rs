@@ -14,11 +14,13 @@
 //! * [`geometry`]: sizes and index arithmetic.
 //! * [`table`], [`cache`], [`map`]: from guest offsets to runs.
 //! * [`snapshot`], [`bitmap`]: what else an image holds.
+//! * `check`: whether all of it fits together.
 //! * [`open`]: all of it put together; [`details`]: what a person is told of it.
 //! * [`create`], [`session`], [`writer`]: new images and changes to existing ones.
 
 pub mod bitmap;
 pub mod cache;
+mod check;
 pub mod create;
 mod details;
 pub mod entry;
@@ -44,17 +46,18 @@ use journal::Disk;
 
 use self::bitmap::Bitmap;
 use self::cache::L2Cache;
-use self::entry::L1Entry;
-use self::geometry::Geometry;
+use self::entry::{L1Entry, RefcountTableEntry};
+use self::geometry::{Geometry, TABLE_ENTRY_SIZE};
 use self::header::Header;
 use self::map::Files;
 pub use self::open::OpenRequest;
+use self::refcount::RefcountWidth;
 use self::snapshot::SnapshotTable;
 use self::table::{L2Table, L2Tables};
 use self::writer::Qcow2Writer;
 use crate::{
-    BackingReference, BitmapInfo, Bitmaps, Driver, Error, Format, FormatDetails, GuestOffset, Holes,
-    ImageFile, Mapping, Result, SnapshotInfo, Snapshots, Writer,
+    BackingReference, BitmapInfo, Bitmaps, CheckReport, Driver, Error, Finding, Format, FormatDetails,
+    GuestOffset, Holes, ImageFile, Mapping, Result, SnapshotInfo, Snapshots, Writer,
 };
 
 /// An opened qcow2 image.
@@ -117,6 +120,21 @@ impl Qcow2 {
     /// The bitmaps of the directory.
     pub fn bitmap_directory(&self) -> &[Bitmap] {
         &self.bitmaps
+    }
+
+    /// The refcount table as it stands, at most so many entries of it.
+    pub(super) fn read_refcount_table(&self, entries: u64) -> Result<Vec<RefcountTableEntry>> {
+        let location = self.header.refcount_table;
+        let size = u64::from(location.count) << self.geometry.cluster_bits;
+        let mut bytes = vec![0; size.min(entries.saturating_mul(TABLE_ENTRY_SIZE)) as usize];
+        self.file.read_padded(location.offset.0, &mut bytes)?;
+        Ok(table::words(&bytes).iter().map(|word| RefcountTableEntry(word.get())).collect())
+    }
+
+    /// The width of the file's refcounts.
+    pub(super) fn refcount_width(&self) -> RefcountWidth {
+        // The header's door lets no other order pass.
+        RefcountWidth::from_order(self.geometry.refcount_order).unwrap_or(RefcountWidth::DEFAULT)
     }
 
     pub(crate) fn bitmap_infos(&self) -> &[BitmapInfo] {
@@ -201,6 +219,14 @@ impl Driver for Qcow2 {
 
     fn bitmaps(&self) -> Option<&dyn Bitmaps> {
         Some(self)
+    }
+
+    fn can_check(&self) -> bool {
+        true
+    }
+
+    fn check(&self, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport> {
+        check::check(self, tell)
     }
 }
 

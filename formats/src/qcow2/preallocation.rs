@@ -3,13 +3,8 @@
 //! `preallocation=metadata` allocates every cluster but leaves holes in the file. Only then is it
 //! worth asking the file about the data of every cluster: elsewhere the image's own tables know.
 
-use journal::Disk;
-
 use super::Qcow2;
-use super::entry::RefcountTableEntry;
-use super::geometry::{Geometry, TABLE_ENTRY_SIZE};
 use super::refcount::RefcountWidth;
-use super::table::words;
 use crate::{Holes, Result};
 
 /// What the holes of an image's file mean.
@@ -33,7 +28,7 @@ fn count_used(image: &Qcow2, clusters: u64, enough: u64) -> Result<u64> {
     let mut used = 0;
     let per_block = geometry.refcount_block_entries();
     let blocks = clusters.div_ceil(per_block);
-    for (number, entry) in table(disk, geometry, image, blocks)?.into_iter().enumerate() {
+    for (number, entry) in image.read_refcount_table(blocks)?.into_iter().enumerate() {
         let Some(offset) = entry.block().filter(|offset| geometry.is_cluster_start(*offset)) else {
             continue;
         };
@@ -41,7 +36,7 @@ fn count_used(image: &Qcow2, clusters: u64, enough: u64) -> Result<u64> {
         disk.read_padded(offset.0, &mut block)?;
         let first = number as u64 * per_block;
         let counts = per_block.min(clusters - first) as usize;
-        used += count_nonzero(&block, geometry, counts);
+        used += count_nonzero(&block, image.refcount_width(), counts);
         if used >= enough {
             break;
         }
@@ -49,20 +44,6 @@ fn count_used(image: &Qcow2, clusters: u64, enough: u64) -> Result<u64> {
     Ok(used)
 }
 
-fn table(
-    disk: &dyn Disk,
-    geometry: &Geometry,
-    image: &Qcow2,
-    blocks: u64,
-) -> Result<Vec<RefcountTableEntry>> {
-    let location = image.header().refcount_table;
-    let len = (u64::from(location.count) << geometry.cluster_bits).min(blocks * TABLE_ENTRY_SIZE);
-    let mut bytes = vec![0; len as usize];
-    disk.read_padded(location.offset.0, &mut bytes)?;
-    Ok(words(&bytes).iter().map(|word| RefcountTableEntry(word.get())).collect())
-}
-
-fn count_nonzero(block: &[u8], geometry: &Geometry, counts: usize) -> u64 {
-    let Some(width) = RefcountWidth::from_order(geometry.refcount_order) else { return 0 };
+fn count_nonzero(block: &[u8], width: RefcountWidth, counts: usize) -> u64 {
     (0..counts).filter(|&index| width.get(block, index) != 0).count() as u64
 }

@@ -33,6 +33,11 @@ impl L2Table {
         &self.bytes
     }
 
+    /// The bytes for reuse: the table's own, or a copy if the table is shared.
+    pub fn into_bytes(self) -> Vec<u8> {
+        Arc::unwrap_or_clone(self.bytes)
+    }
+
     /// The entry at that index; nothing past the table's end.
     pub fn entry(&self, geometry: &Geometry, index: usize) -> L2Entry {
         self.entries_from(geometry, index).next().unwrap_or(L2Entry::NONE)
