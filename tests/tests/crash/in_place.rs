@@ -1,0 +1,82 @@
+//! Images that are changed where they stand.
+
+use formats::engine::{Write, write};
+use formats::{Durability, Format, Image};
+use journal::sim::CrashPlan;
+use journal::{Access, SimFs, Zeroing};
+
+use crate::bench::{PATH, begin, guest, open, oracle_objects};
+
+const PLAN: CrashPlan = CrashPlan { per_moment: 24, total: 3000, seed: 11 };
+/// Every so many states, the oracle looks too.
+const SAMPLE: usize = 60;
+
+const OPTIONS: [&str; 5] = [
+    "size=1M",
+    "size=2M,cluster_size=512",
+    "size=1M,cluster_size=4k,preallocation=metadata",
+    "size=1M,extended_l2=on,cluster_size=16k",
+    "size=1M,compat=0.10,cluster_size=4k",
+];
+
+/// An image with data in some places, all of it durable.
+fn prepared(options: &str) -> SimFs {
+    let fs = SimFs::new();
+    let new = begin(&fs, Format::Qcow2, options).unwrap();
+    for (at, byte) in [(0, 1), (100_000, 2), (400_000, 3), (900_000, 4)] {
+        write(new.image(), at, Write::Data(&vec![byte; 70_000])).unwrap();
+    }
+    new.publish().unwrap();
+    fs.settle();
+    fs
+}
+
+/// Changes of every kind: over data, beside it, over nothing, zeroes, and space given back.
+fn change(image: &Image) {
+    write(image, 10, Write::Data(&[9; 100])).unwrap();
+    write(image, 120_000, Write::Data(&vec![8; 150_000])).unwrap();
+    write(image, 410_000, Write::Zeroes { len: 40_000, how: Zeroing::Unmap }).unwrap();
+    write(image, 905_000, Write::Zeroes { len: 20_000, how: Zeroing::Keep }).unwrap();
+    write(image, 700_000, Write::Data(&vec![7; 5000])).unwrap();
+}
+
+#[test]
+fn a_changed_image_is_old_or_new() {
+    for options in OPTIONS {
+        let fs = prepared(options);
+        let image = open(&fs, Format::Qcow2, Access::Write).unwrap();
+        let old = guest(&image);
+        change(&image);
+        let new = guest(&image);
+        assert!(old != new);
+        image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+        drop(image);
+        let end = fs.log().len();
+        for (number, state) in fs.crash_states(PLAN).enumerate() {
+            let image = open(&state.fs, Format::Qcow2, Access::Read);
+            let image = image.unwrap_or_else(|error| panic!("{options}: {}: {}", state.id, error.report()));
+            let left = guest(&image);
+            let may_be_old = state.id.moment() < end;
+            assert!(left == new || may_be_old && left == old, "{options}: {} is torn", state.id);
+            if number % SAMPLE == 0 || state.id.moment() == end {
+                let objection = oracle_objects(&state.fs.bytes(PATH).unwrap(), &[&old, &new]);
+                assert!(objection.is_none(), "{options}: {}: {}", state.id, objection.unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_uncommitted_image_is_as_it_was() {
+    for options in OPTIONS {
+        let fs = prepared(options);
+        let image = open(&fs, Format::Qcow2, Access::Write).unwrap();
+        let old = guest(&image);
+        change(&image);
+        drop(image);
+        for state in fs.crash_states(PLAN) {
+            let left = guest(&open(&state.fs, Format::Qcow2, Access::Read).unwrap());
+            assert!(left == old, "{options}: {} changed", state.id);
+        }
+    }
+}

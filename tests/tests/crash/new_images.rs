@@ -1,0 +1,85 @@
+//! Images that are made.
+
+use formats::Format;
+use formats::engine::{Write, write};
+use journal::sim::{CrashPlan, Fault, Lasting};
+use journal::{Access, SimFs};
+
+use crate::bench::{PATH, begin, guest, open};
+
+const PLAN: CrashPlan = CrashPlan { per_moment: 12, total: 4000, seed: 7 };
+
+/// The ways to make an image.
+const OPTIONS: [&str; 6] = [
+    "size=1M",
+    "size=1M,cluster_size=512,preallocation=metadata",
+    "size=300k,preallocation=full",
+    "size=1M,extended_l2=on,cluster_size=16k",
+    "size=1M,compat=0.10",
+    "size=64k,refcount_bits=1,cluster_size=4k,preallocation=falloc",
+];
+
+/// The guest bytes that are not zero.
+const WRITTEN: std::ops::Range<usize> = 3000..23_000;
+
+/// Makes an image with something in it.
+fn make(fs: &SimFs, options: &str) -> formats::Result<()> {
+    let new = begin(fs, Format::Qcow2, options)?;
+    write(new.image(), WRITTEN.start as u64, Write::Data(&vec![5; WRITTEN.len()]))?;
+    new.publish()
+}
+
+#[test]
+fn a_new_image_is_there_whole_or_not_at_all() {
+    for options in OPTIONS {
+        for old in [None, Some(b"what was there before".to_vec())] {
+            let fs = SimFs::new();
+            if let Some(old) = &old {
+                fs.add_file(PATH, old);
+            }
+            make(&fs, options).unwrap();
+            let new = fs.bytes(PATH);
+            let content = guest(&open(&fs, Format::Qcow2, Access::Read).unwrap());
+            assert!(
+                content
+                    .iter()
+                    .enumerate()
+                    .all(|(at, &byte)| byte == if WRITTEN.contains(&at) { 5 } else { 0 })
+            );
+            let end = fs.log().len();
+            let mut states = 0;
+            for state in fs.crash_states(PLAN) {
+                let left = state.fs.bytes(PATH);
+                let may_be_old = state.id.moment() < end;
+                assert!(left == new || may_be_old && left == old, "{options}: {} is torn", state.id);
+                states += 1;
+            }
+            assert!(states > end, "{options}: only {states} states of {end} events");
+        }
+    }
+}
+
+#[test]
+fn any_call_that_fails_keeps_the_old_file() {
+    for fault in [Fault::Io, Fault::NoSpace, Fault::Short(700)] {
+        for lasting in [Lasting::Once, Lasting::ForEver] {
+            for call in 0.. {
+                let fs = SimFs::new();
+                fs.add_file(PATH, b"old");
+                fs.fail_at(call, fault, lasting);
+                let made = make(&fs, OPTIONS[0]);
+                if made.is_ok() {
+                    // Some calls may fail without harm; past the last one nothing fails.
+                    if fs.calls() <= call {
+                        break;
+                    }
+                    assert_ne!(fs.bytes(PATH).unwrap(), b"old");
+                    continue;
+                }
+                let failed_after_the_name = fs.bytes(PATH).unwrap() != b"old";
+                assert!(!failed_after_the_name || call + 1 == fs.calls(), "{fault:?} {lasting:?} at {call}");
+                assert_eq!(fs.names().len(), 1);
+            }
+        }
+    }
+}
