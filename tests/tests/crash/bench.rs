@@ -30,7 +30,7 @@ pub fn open(fs: &SimFs, format: Format, access: Access) -> Result<Image> {
 
 /// Begins an image with these options.
 pub fn begin(fs: &SimFs, format: Format, options: &str) -> Result<NewImage> {
-    let table = OptionTable::of_format(format);
+    let table = OptionTable::for_file(format);
     let mut list = OptionList::default();
     list.add(OsStr::new(options))?;
     let options: CreateOptions = table.parse(&list)?;

@@ -10,36 +10,38 @@ use crate::bench::{PATH, begin, guest, open};
 const PLAN: CrashPlan = CrashPlan { per_moment: 12, total: 4000, seed: 7 };
 
 /// The ways to make an image.
-const OPTIONS: [&str; 6] = [
-    "size=1M",
-    "size=1M,cluster_size=512,preallocation=metadata",
-    "size=300k,preallocation=full",
-    "size=1M,extended_l2=on,cluster_size=16k",
-    "size=1M,compat=0.10",
-    "size=64k,refcount_bits=1,cluster_size=4k,preallocation=falloc",
+const WAYS: [(Format, &str); 8] = [
+    (Format::Qcow2, "size=1M"),
+    (Format::Qcow2, "size=1M,cluster_size=512,preallocation=metadata"),
+    (Format::Qcow2, "size=300k,preallocation=full"),
+    (Format::Qcow2, "size=1M,extended_l2=on,cluster_size=16k"),
+    (Format::Qcow2, "size=1M,compat=0.10"),
+    (Format::Qcow2, "size=64k,refcount_bits=1,cluster_size=4k,preallocation=falloc"),
+    (Format::Raw, "size=100k"),
+    (Format::Raw, "size=100k,preallocation=full"),
 ];
 
 /// The guest bytes that are not zero.
 const WRITTEN: std::ops::Range<usize> = 3000..23_000;
 
 /// Makes an image with something in it.
-fn make(fs: &SimFs, options: &str) -> formats::Result<()> {
-    let new = begin(fs, Format::Qcow2, options)?;
+fn make(fs: &SimFs, (format, options): (Format, &str)) -> formats::Result<()> {
+    let new = begin(fs, format, options)?;
     write(new.image(), WRITTEN.start as u64, Write::Data(&vec![5; WRITTEN.len()]))?;
     new.publish()
 }
 
 #[test]
 fn a_new_image_is_there_whole_or_not_at_all() {
-    for options in OPTIONS {
+    for way in WAYS {
         for old in [None, Some(b"what was there before".to_vec())] {
             let fs = SimFs::new();
             if let Some(old) = &old {
                 fs.add_file(PATH, old);
             }
-            make(&fs, options).unwrap();
+            make(&fs, way).unwrap();
             let new = fs.bytes(PATH);
-            let content = guest(&open(&fs, Format::Qcow2, Access::Read).unwrap());
+            let content = guest(&open(&fs, way.0, Access::Read).unwrap());
             assert!(
                 content
                     .iter()
@@ -51,10 +53,10 @@ fn a_new_image_is_there_whole_or_not_at_all() {
             for state in fs.crash_states(PLAN) {
                 let left = state.fs.bytes(PATH);
                 let may_be_old = state.id.moment() < end;
-                assert!(left == new || may_be_old && left == old, "{options}: {} is torn", state.id);
+                assert!(left == new || may_be_old && left == old, "{way:?}: {} is torn", state.id);
                 states += 1;
             }
-            assert!(states > end, "{options}: only {states} states of {end} events");
+            assert!(states > end, "{way:?}: only {states} states of {end} events");
         }
     }
 }
@@ -67,7 +69,7 @@ fn any_call_that_fails_keeps_the_old_file() {
                 let fs = SimFs::new();
                 fs.add_file(PATH, b"old");
                 fs.fail_at(call, fault, lasting);
-                let made = make(&fs, OPTIONS[0]);
+                let made = make(&fs, WAYS[0]);
                 if made.is_ok() {
                     // Some calls may fail without harm; past the last one nothing fails.
                     if fs.calls() <= call {
