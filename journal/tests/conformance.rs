@@ -86,6 +86,7 @@ conformance!(
     odd_transfers_are_exact,
     lengths_change,
     zeroes_inside_and_past_the_end,
+    growth_cuts_nothing_that_another_thread_wrote,
     holes_are_seen,
     allocation_keeps_bytes,
     a_draft_is_invisible_until_published,
@@ -187,6 +188,29 @@ fn zeroes_inside_and_past_the_end(bench: &Bench) {
         expected[19_000..].fill(0);
         assert!(contents(&*disk) == expected, "{how:?}");
         assert_eq!(disk.len().unwrap(), 30_000);
+    }
+}
+
+fn growth_cuts_nothing_that_another_thread_wrote(bench: &Bench) {
+    const STEPS: u64 = 200;
+    const STEP: u64 = 8192;
+    let disk = bench.make("a", &[]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for step in 0..STEPS {
+                disk.zero(step * STEP..step * STEP + STEP / 2, Zeroing::Unmap).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            for step in 0..STEPS {
+                disk.write_at(step * STEP + STEP / 2, &[1; (STEP / 2) as usize]).unwrap();
+            }
+        });
+    });
+    let bytes = contents(&*disk);
+    assert_eq!(bytes.len() as u64, STEPS * STEP);
+    for (number, half) in bytes.chunks((STEP / 2) as usize).enumerate() {
+        assert!(half.iter().all(|&byte| byte == (number % 2) as u8), "half {number}");
     }
 }
 
