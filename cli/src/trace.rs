@@ -67,8 +67,9 @@ impl Trace {
             None => BoxMakeWriter::new(std::io::stderr),
             Some(path) => BoxMakeWriter::new(Mutex::new(create(path)?)),
         };
-        let is_notice =
-            |metadata: &Metadata<'_>| [notice::TARGET, notice::WARNING].contains(&metadata.target());
+        let is_notice = |metadata: &Metadata<'_>| {
+            [notice::TARGET, notice::ERROR, notice::WARNING].contains(&metadata.target())
+        };
         let notices = Notices { program: program.name() }.with_filter(filter_fn(is_notice));
         let lines = (!self.patterns.is_empty()).then(|| {
             let wanted = move |metadata: &Metadata<'_>| is_wanted(&self.patterns, metadata.target());
@@ -93,6 +94,7 @@ impl<S: Subscriber> Layer<S> for Notices {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut line = match event.metadata().target() {
             notice::WARNING => format!("{}: warning: ", self.program),
+            notice::ERROR => format!("{}: ", self.program),
             _ => String::new(),
         };
         event.record(&mut Message(&mut line));

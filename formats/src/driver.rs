@@ -107,6 +107,14 @@ pub trait Writer: Debug + Send + Sync {
         Err(crate::Error::unsupported("Compression not supported for this file format"))
     }
 
+    /// Adds a persistent bitmap whose dirty runs, in guest bytes, are ascending and do not touch.
+    ///
+    /// Fails if one of that name exists, or if the format has no bitmaps.
+    fn store_bitmap(&self, info: &BitmapInfo, dirty: &[Range<u64>]) -> Result<()> {
+        let _ = (info, dirty);
+        Err(crate::Error::unsupported("This image format does not support bitmaps"))
+    }
+
     /// Makes everything linked so far visible and durable. With `volatile` it need not be durable
     /// (the caller syncs later, or never).
     fn commit(&self, durability: Durability) -> Result<()>;

@@ -34,9 +34,17 @@ impl SnapshotSelector {
 
     /// The image as it was when the snapshot was taken, for reading.
     pub fn view(&self, image: &Image) -> Result<Image> {
-        let missing = || Error::new(ErrorKind::NotFound, "Failed to load snapshot: Can't find snapshot");
-        let snapshots = image.driver().snapshots().ok_or_else(missing)?;
-        let index = self.find(snapshots.list()).ok_or_else(missing)?;
+        let failed = |kind, reason: String| Error::new(kind, reason).context("Failed to load snapshot");
+        let snapshots = image.driver().snapshots().ok_or_else(|| {
+            let format = image.format();
+            let reason = format!(
+                "Block format '{format}' used by device '' does not support temporarily loading internal snapshots"
+            );
+            failed(ErrorKind::Unsupported, reason)
+        })?;
+        let index = self
+            .find(snapshots.list())
+            .ok_or_else(|| failed(ErrorKind::NotFound, "Can't find snapshot".to_owned()))?;
         let driver = snapshots.view(index).map_err(|error| error.context("Failed to load snapshot"))?;
         Ok(Image::new(image.filename().to_owned(), driver, image.backing().cloned()))
     }

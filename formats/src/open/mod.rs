@@ -18,7 +18,7 @@ use claim::Need;
 use image::Opener;
 
 use crate::error::ResultExt;
-use crate::options::{Dict, ParsedNode, Scalar, Slot, image_opts};
+use crate::options::{Dict, ParsedNode, Scalar, Slot, image_opts, name};
 use crate::{Image, OpenContext, OpenFlags, Result, notice};
 
 /// Opens the image of that name: a file name, with or without a protocol, or `json:{…}`.
@@ -42,6 +42,24 @@ pub fn open_image_opts(context: &OpenContext<'_>, text: &OsStr, flags: OpenFlags
     let parsed = image_opts::parse(text.as_bytes())?;
     tell(&parsed.warnings);
     open_tree(context, None, parsed.options, flags).context(|| could_not_open(text))
+}
+
+/// Opens the backing image that a new image at `target` is going to name: a relative name counts
+/// from the target's directory.
+pub fn open_backing(
+    context: &OpenContext<'_>,
+    target: &OsStr,
+    backing: &OsStr,
+    format: Option<&str>,
+    flags: OpenFlags,
+) -> Result<Image> {
+    let mut options = Dict::default();
+    if let Some(format) = format {
+        options.put("driver", Scalar::text(format));
+    }
+    open_tree(context, Some(&name::relative_to(target, backing)), options, flags)
+        .context(|| "Could not open backing file".to_owned())
+        .context(|| could_not_open(target))
 }
 
 fn could_not_open(what: &OsStr) -> String {

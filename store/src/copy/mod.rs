@@ -132,3 +132,9 @@ impl Copy<'_> {
         }
     }
 }
+
+/// Threads for so many pieces of work at a time: some of them wait for the disk.
+pub(crate) fn workers(parallel: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    parallel.clamp(1, 2 * cores)
+}

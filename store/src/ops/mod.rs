@@ -2,3 +2,5 @@
 
 pub mod bench;
 pub mod compare;
+pub mod convert;
+pub mod dd;

@@ -1,0 +1,26 @@
+//! `-o help`: the options of a new image.
+
+use std::ffi::OsStr;
+
+use formats::create::{OptionTable, creatable};
+
+use crate::command::Env;
+use crate::report::{Failure, Outcome, SUCCESS};
+
+/// Prints the options of a format; those of the file too if it is known that there will be one.
+pub(crate) fn print(env: &Env<'_>, format: &str, target: Option<&OsStr>) -> Outcome {
+    let format = creatable(format).map_err(Failure::from)?;
+    let (title, table) = match target {
+        Some(_) => ("Supported options:".to_owned(), OptionTable::for_file(format)),
+        None => (format!("Supported {format} options:"), OptionTable::of_format(format)),
+    };
+    env.out.line(title);
+    for line in table.help() {
+        env.out.line(line);
+    }
+    if target.is_none() {
+        env.out.line("\nThe protocol level may support further options.");
+        env.out.line("Specify the target filename to include those options.");
+    }
+    Ok(SUCCESS)
+}
