@@ -99,6 +99,16 @@ impl Image {
         self.backing_name.as_deref()
     }
 
+    /// The name of one of its files.
+    pub fn name_of(&self, disk: &Arc<dyn Disk>) -> &NodeName {
+        let files = self.children.iter().filter_map(|child| match &child.below {
+            Below::File(file) => Some(file),
+            Below::Image(_) => None,
+        });
+        let named = files.into_iter().find(|file| Arc::ptr_eq(&file.disk, disk));
+        named.map_or(&self.name, |file| &file.name)
+    }
+
     /// The file that this image lies in.
     pub(crate) fn primary_file(&self) -> Option<&FileNode> {
         primary_file(&self.children)

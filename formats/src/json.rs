@@ -105,7 +105,7 @@ fn line_break(text: &mut String, indent: Option<usize>) {
 }
 
 /// The entries bucket by bucket; within a bucket the newest comes first.
-fn in_order(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
+pub fn in_order(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut entries: Vec<_> = map.iter().rev().collect();
     entries.sort_by_key(|(key, _)| bucket(key));
     entries

@@ -64,7 +64,9 @@ impl Status {
 }
 
 /// What one layer says by itself. A length of 0 means that the layer ends at or before `at`.
-fn layer_status(image: &Image, at: u64, len: u64) -> Result<Status> {
+///
+/// A run that the layer does not hold is known to be zeroes where nothing behind it reaches.
+pub fn layer_status(image: &Image, at: u64, len: u64) -> Result<Status> {
     let len = len.min(image.virtual_size().saturating_sub(at));
     if len == 0 {
         return Ok(Status::unallocated(0));

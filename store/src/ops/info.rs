@@ -1,0 +1,169 @@
+//! `info`: what an image is.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use formats::{
+    Below, Error, FileNode, FormatDetails, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw,
+};
+
+use super::snapshot;
+use crate::ImageName;
+
+/// What there is to tell of an image or of a file under it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeInfo {
+    /// Its name: a file name, or `json:{…}`.
+    pub filename: OsString,
+    /// The format, or how the file is reached.
+    pub format: &'static str,
+    /// Size of the virtual disk in bytes; of a file, its length in whole sectors.
+    pub virtual_size: u64,
+    /// Bytes allocated on the filesystem, if that can be told.
+    pub actual_size: Option<u64>,
+    /// Cluster size in bytes, for formats that have one.
+    pub cluster_size: Option<u64>,
+    /// Whether guest data is encrypted.
+    pub encrypted: bool,
+    /// Whether the image is all compressed.
+    pub compressed: bool,
+    /// Whether it was not closed cleanly; `None` where the format cannot tell.
+    pub dirty: Option<bool>,
+    /// The image behind it.
+    pub backing: Option<BackingInfo>,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotInfo>,
+    /// What only its format has, as `{"type": …, "data": …}`.
+    pub specific: Option<serde_json::Value>,
+    /// The files and images that hold it.
+    pub children: Vec<ChildInfo>,
+}
+
+/// The image behind another, as that one names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackingInfo {
+    /// The name as it stands in the image.
+    pub filename: OsString,
+    /// The same, relative to nothing.
+    pub full_filename: Option<OsString>,
+    /// The format, if the image says it.
+    pub format: Option<String>,
+}
+
+/// A file or an image that holds another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildInfo {
+    /// Its role.
+    pub role: &'static str,
+    /// What it is.
+    pub node: NodeInfo,
+}
+
+impl NodeInfo {
+    /// Whether this is a file, not an image in a file.
+    pub fn is_file(&self) -> bool {
+        matches!(self.format, "file" | "host_device")
+    }
+}
+
+/// Tells of one image; what is behind it need not exist.
+pub fn info(context: &OpenContext<'_>, name: &ImageName, flags: OpenFlags) -> Result<NodeInfo> {
+    let image = name.open(context, metadata_only(flags))?;
+    image_info(&image)
+}
+
+/// Tells of an image and of everything behind it, the top first.
+pub fn chain(context: &OpenContext<'_>, name: &ImageName, flags: OpenFlags) -> Result<Vec<NodeInfo>> {
+    let mut names = HashSet::new();
+    let mut next = Some(name.clone());
+    let mut chain = Vec::new();
+    while let Some(name) = next {
+        if !names.insert(name.text().clone()) {
+            let shown = name.text().to_string_lossy();
+            return Err(Error::corrupt(format!("Backing file '{shown}' creates an infinite loop.")));
+        }
+        let node = info(context, &name, flags)?;
+        next = node.backing.as_ref().and_then(|backing| {
+            let name = backing.full_filename.clone()?;
+            Some(ImageName::File { name, format: backing.format.clone() })
+        });
+        chain.push(node);
+    }
+    Ok(chain)
+}
+
+fn metadata_only(flags: OpenFlags) -> OpenFlags {
+    OpenFlags { backing: false, data: false, ..flags }
+}
+
+fn image_info(image: &Image) -> Result<NodeInfo> {
+    let details = image.driver().details()?;
+    let children = image
+        .children()
+        .iter()
+        .map(|child| Ok(ChildInfo { role: child.role, node: below_info(&child.below)? }))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(NodeInfo {
+        filename: image.name().display(),
+        format: image.driver_name(),
+        virtual_size: image.virtual_size(),
+        actual_size: actual_size(image, &children),
+        cluster_size: details.cluster_size.or_else(|| cluster_size_below(image, &children)),
+        encrypted: details.encrypted,
+        compressed: details.compressed,
+        dirty: details.dirty,
+        backing: backing_info(image),
+        snapshots: snapshot::list(image).to_vec(),
+        specific: details.specific,
+        children,
+    })
+}
+
+fn below_info(below: &Below) -> Result<NodeInfo> {
+    match below {
+        Below::Image(image) => image_info(image),
+        Below::File(file) => file_info(file),
+    }
+}
+
+fn file_info(file: &FileNode) -> Result<NodeInfo> {
+    Ok(NodeInfo {
+        filename: file.name.display(),
+        format: file.driver,
+        virtual_size: raw::sectors(file.disk.len()?),
+        actual_size: file.disk.status().ok().map(|status| status.allocated),
+        cluster_size: None,
+        encrypted: false,
+        compressed: false,
+        dirty: Some(false),
+        backing: None,
+        snapshots: Vec::new(),
+        specific: Some(serde_json::json!({ "type": "file", "data": {} })),
+        children: Vec::new(),
+    })
+}
+
+/// What the files take on the filesystem, as far as they have been opened.
+fn actual_size(image: &Image, children: &[ChildInfo]) -> Option<u64> {
+    if children.is_empty() {
+        let files = image.driver().files();
+        return files.first().and_then(|file| file.disk.status().ok()).map(|status| status.allocated);
+    }
+    children.iter().map(|child| child.node.actual_size).sum()
+}
+
+/// Raw images have the clusters of what they lie in.
+fn cluster_size_below(image: &Image, children: &[ChildInfo]) -> Option<u64> {
+    let child = children.first().filter(|_| image.format() == formats::Format::Raw)?;
+    child.node.cluster_size
+}
+
+fn backing_info(image: &Image) -> Option<BackingInfo> {
+    let backing = image.driver().backing()?;
+    Some(BackingInfo {
+        filename: OsStr::from_bytes(&backing.name).to_owned(),
+        full_filename: image.full_backing_name().map(OsStr::to_owned),
+        format: backing.format.clone(),
+    })
+}
