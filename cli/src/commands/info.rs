@@ -1,9 +1,14 @@
 //! `info`: tell what an image is.
 
+use formats::json;
+use store::ops::info;
+
 use crate::command::{
     Args, Command, Env, FILENAME, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, OUTPUT, Opt, Value,
 };
-use crate::report::Outcome;
+use crate::image::{Form, Subject};
+use crate::output::node;
+use crate::report::{Outcome, SUCCESS};
 
 pub(crate) const COMMAND: Command = Command {
     name: "info",
@@ -28,6 +33,29 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_env: &Env<'_>, args: &Args) -> Outcome {
-    super::not_supported_yet(args, COMMAND.name)
+fn run(env: &Env<'_>, args: &Args) -> Outcome {
+    let mut subject = Subject::default();
+    let mut whole_chain = false;
+    for option in args.options() {
+        let option = option?;
+        match option.id {
+            Id::BackingChain => whole_chain = true,
+            _ => subject.take(&option)?,
+        }
+    }
+    let name = subject.name(subject.operand(args)?)?;
+    let images = if whole_chain {
+        info::chain(&env.context(), &name, subject.flags())?
+    } else {
+        vec![info::info(&env.context(), &name, subject.flags())?]
+    };
+    match subject.form {
+        Form::Human => env.out.print(node::human(&images)),
+        Form::Json => {
+            let mut images: Vec<_> = images.iter().map(node::json).collect();
+            let value = if whole_chain { images.into() } else { images.remove(0) };
+            env.out.line(json::pretty(&value));
+        }
+    }
+    Ok(SUCCESS)
 }

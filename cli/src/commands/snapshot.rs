@@ -1,10 +1,15 @@
 //! `snapshot`: list or change the snapshots inside an image.
 
+use formats::json;
+use store::ops::snapshot;
+
 use crate::command::{
     Args, Command, Env, FILENAME, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, OUTPUT, Opt, QUIET,
     Value,
 };
-use crate::report::Outcome;
+use crate::image::{Form, Subject};
+use crate::output::snapshots;
+use crate::report::{Failure, Outcome, SUCCESS};
 
 pub(crate) const COMMAND: Command = Command {
     name: "snapshot",
@@ -34,6 +39,38 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_env: &Env<'_>, args: &Args) -> Outcome {
-    super::not_supported_yet(args, COMMAND.name)
+fn run(env: &Env<'_>, args: &Args) -> Outcome {
+    let mut subject = Subject::default();
+    let mut action = None;
+    for option in args.options() {
+        let option = option?;
+        match option.id {
+            Id::List | Id::Apply | Id::Create | Id::Delete if action.is_some() => {
+                return Err(Failure::usage("Cannot mix '-l', '-a', '-c', '-d'"));
+            }
+            Id::List | Id::Apply | Id::Create | Id::Delete => action = Some(option.id),
+            Id::Quiet => {}
+            _ => subject.take(&option)?,
+        }
+    }
+    let name = subject.name(subject.operand(args)?)?;
+    if let Some(change @ (Id::Apply | Id::Create | Id::Delete)) = action {
+        return Err(Failure::message(format!("snapshot {} is not supported yet", option_of(change))));
+    }
+    let image = name.open(&env.context(), subject.flags())?;
+    let list = snapshot::list(&image);
+    match subject.form {
+        Form::Human if list.is_empty() => {}
+        Form::Human => env.out.print(snapshots::table(list, 0)),
+        Form::Json => env.out.line(json::pretty(&snapshots::json(list))),
+    }
+    Ok(SUCCESS)
+}
+
+fn option_of(change: Id) -> &'static str {
+    match change {
+        Id::Apply => "-a",
+        Id::Create => "-c",
+        _ => "-d",
+    }
 }

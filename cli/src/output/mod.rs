@@ -1,6 +1,9 @@
 //! Standard output: gathered, written in large pieces, and never lost without a word.
 
 mod closed;
+pub(crate) mod node;
+pub(crate) mod snapshots;
+mod time;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use formats::{
-    Below, Error, FileNode, FormatDetails, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw,
-};
+use formats::{Below, Error, FileNode, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw};
 
 use super::snapshot;
 use crate::ImageName;

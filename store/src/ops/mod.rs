@@ -4,3 +4,6 @@ pub mod bench;
 pub mod compare;
 pub mod convert;
 pub mod dd;
+pub mod info;
+pub mod map;
+pub mod snapshot;
