@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod compare;
 pub mod convert;
+pub mod create;
 pub mod dd;
 pub mod info;
 pub mod map;

@@ -145,6 +145,11 @@ impl Space {
         Ok(())
     }
 
+    /// Makes the blocks that the next so many clusters need.
+    pub(super) fn cover(&mut self, clusters: u64) -> Result<()> {
+        self.own_blocks(self.cursor..self.cursor.saturating_add(clusters))
+    }
+
     /// Takes one cluster.
     pub(super) fn take_one(&mut self) -> Result<HostOffset> {
         let run = self.take(1, 1)?;
