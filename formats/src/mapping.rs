@@ -35,7 +35,11 @@ pub enum Target {
     /// One compressed cluster (never more), perhaps asked for in its middle.
     Compressed(CompressedRun),
     /// Not in this image: the backing image decides, or it is zeroes.
-    Unallocated,
+    Unallocated {
+        /// Space kept for the run, if it has any: the rest of a cluster of which only some
+        /// subclusters are in use.
+        host: Option<(Arc<dyn Disk>, HostOffset)>,
+    },
 }
 
 /// What a hole of the file means for the guest bytes over it.

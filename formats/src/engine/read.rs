@@ -45,9 +45,9 @@ fn read_layer(image: &Image, mut at: u64, mut buf: &mut [u8], decompressed: &mut
         let (run, rest) = buf.split_at_mut(mapping.len as usize);
         match (&mapping.target, image.backing()) {
             (Target::Data { disk, offset, .. }, _) => disk.read_padded(offset.0, run)?,
-            (Target::Zero { .. }, _) | (Target::Unallocated, None) => run.fill(0),
+            (Target::Zero { .. }, _) | (Target::Unallocated { .. }, None) => run.fill(0),
             (Target::Compressed(cluster), _) => decompressed.read(cluster, at, run)?,
-            (Target::Unallocated, Some(backing)) => read_layer(backing, at, run, decompressed)?,
+            (Target::Unallocated { .. }, Some(backing)) => read_layer(backing, at, run, decompressed)?,
         }
         at += mapping.len;
         buf = rest;

@@ -77,7 +77,7 @@ pub fn layer_status(image: &Image, at: u64, len: u64) -> Result<Status> {
         Target::Data { disk, offset, holes } => data_status(run, disk, offset, holes)?,
         Target::Zero { host } => Status { allocated: true, zero: true, host, ..run },
         Target::Compressed(_) => Status { allocated: true, data: true, compressed: true, ..run },
-        Target::Unallocated => Status { zero: nothing_behind(image, at), ..run },
+        Target::Unallocated { host } => Status { zero: nothing_behind(image, at), host, ..run },
     })
 }
 

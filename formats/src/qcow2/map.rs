@@ -33,6 +33,8 @@ pub struct Files<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Unallocated,
+    /// Unallocated too, but the cluster has space for it.
+    Reserved(HostOffset),
     ZeroPlain,
     ZeroAllocated(HostOffset),
     Data(HostOffset),
@@ -44,6 +46,7 @@ impl Kind {
     fn after(self, len: u64) -> Option<Self> {
         match self {
             Self::Unallocated | Self::ZeroPlain => Some(self),
+            Self::Reserved(host) => Some(Self::Reserved(host + len)),
             Self::ZeroAllocated(host) => Some(Self::ZeroAllocated(host + len)),
             Self::Data(host) => Some(Self::Data(host + len)),
             Self::Compressed(_) => None,
@@ -76,7 +79,8 @@ pub fn map(
     }
     let run = finder.run.unwrap_or(Run { kind: Kind::Unallocated, len });
     let target = match run.kind {
-        Kind::Unallocated => Target::Unallocated,
+        Kind::Unallocated => Target::Unallocated { host: None },
+        Kind::Reserved(offset) => Target::Unallocated { host: Some((Arc::clone(files.data), offset)) },
         Kind::ZeroPlain => Target::Zero { host: None },
         Kind::ZeroAllocated(offset) => Target::Zero { host: Some((Arc::clone(files.data), offset)) },
         Kind::Data(offset) => Target::Data { disk: Arc::clone(files.data), offset, holes: files.holes },
@@ -222,6 +226,7 @@ impl Finder<'_> {
                 Some(SubclusterKind::Normal) => Kind::Data(host),
                 Some(SubclusterKind::ZeroAllocated) => Kind::ZeroAllocated(host),
                 Some(SubclusterKind::ZeroPlain) => Kind::ZeroPlain,
+                Some(SubclusterKind::UnallocatedAllocated) => Kind::Reserved(host),
                 _ => Kind::Unallocated,
             };
             let step = size - within % size;

@@ -138,7 +138,7 @@ fn contiguous_clusters_are_one_run_across_tables() {
 fn missing_tables_are_passed_at_once() {
     let tables = Tables::new(plain(), &[&[], &[], &[(5, normal(7))]]);
     let (len, target) = tables.map(CLUSTER, 1 << 40).unwrap();
-    assert!(matches!(target, Target::Unallocated));
+    assert!(matches!(target, Target::Unallocated { host: None }));
     assert_eq!(len, 2 * plain().l2_coverage() + 4 * CLUSTER);
 }
 
@@ -161,7 +161,7 @@ fn subclusters_join_their_neighbours() {
     assert!(matches!(target, Target::Zero { host: Some(_) }));
     assert_eq!(len, 4096);
     let (len, target) = tables.map(4096, 1 << 20).unwrap();
-    assert!(matches!(target, Target::Unallocated));
+    assert!(matches!(target, Target::Unallocated { host: Some(_) }));
     assert_eq!(len, 28 * 2048);
     let (len, target) = tables.map(30 * 2048, 1 << 20).unwrap();
     assert_eq!((len, data_offset(&target)), (3 * 2048, Some(9 * CLUSTER + 30 * 2048)));

@@ -60,7 +60,7 @@ impl Driver for TestFormat {
         let len = len.min(self.unit - at.0 % self.unit);
         let offset = HostOffset(at.0);
         let target = match self.units()[(at.0 / self.unit) as usize] {
-            Unit::Unallocated => Target::Unallocated,
+            Unit::Unallocated => Target::Unallocated { host: None },
             Unit::Zero => Target::Zero { host: None },
             Unit::Data => Target::Data { disk: Arc::clone(&self.disk), offset, holes: Holes::Ignored },
         };
