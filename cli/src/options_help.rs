@@ -2,21 +2,17 @@
 
 use std::ffi::OsStr;
 
-use formats::create::{OptionTable, creatable, file_path};
+use formats::create::{OptionTable, creatable};
 
 use crate::command::Env;
-use crate::report::{Outcome, SUCCESS};
+use crate::report::{Failure, Outcome, SUCCESS};
 
 /// Prints the options of a format; those of the file too if it is known that there will be one.
 pub(crate) fn print(env: &Env<'_>, format: &str, target: Option<&OsStr>) -> Outcome {
-    let kind = creatable(format)?;
+    let format = creatable(format).map_err(Failure::from)?;
     let (title, table) = match target {
-        Some(target) => {
-            file_path(target)?;
-            ("Supported options:".to_owned(), OptionTable::for_file(kind))
-        }
-        None if format == "file" => ("Supported file options:".to_owned(), OptionTable::for_file(kind)),
-        None => (format!("Supported {format} options:"), OptionTable::of_format(kind)),
+        Some(_) => ("Supported options:".to_owned(), OptionTable::for_file(format)),
+        None => (format!("Supported {format} options:"), OptionTable::of_format(format)),
     };
     env.out.line(title);
     for line in table.help() {

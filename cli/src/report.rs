@@ -70,7 +70,10 @@ impl Failure {
 
     /// The same failure with another exit code than 1.
     pub(crate) fn with_code(self, code: u8) -> Self {
-        Self { code, ..self }
+        match self.kind {
+            Kind::Help | Kind::Answer(_) => self,
+            _ => Self { code, ..self },
+        }
     }
 
     /// The same failure with a second line that says what to do about it.

@@ -4,13 +4,16 @@
 //! read and compare them. What is known to be zeroes on both sides is never read. Of all
 //! differences found the lowest counts, so the answer does not depend on who was faster.
 
+mod tail;
+
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use formats::Image;
-use formats::engine::{Reader, is_zero, status};
+use formats::engine::{Reader, Status, is_zero, status};
 
+use self::tail::Tail;
 use crate::Progress;
 
 /// Guest bytes compared in one piece.
@@ -90,6 +93,8 @@ struct Kind {
     data: bool,
     compressed: bool,
     placed: bool,
+    /// Whether the run ends where the image ends.
+    last: bool,
 }
 
 impl Kind {
@@ -104,6 +109,20 @@ impl Kind {
 struct Run {
     end: u64,
     kind: Kind,
+}
+
+impl Run {
+    fn from_status(status: &Status, at: u64) -> Self {
+        let kind = Kind {
+            allocated: status.allocated,
+            zero: status.zero,
+            data: status.data,
+            compressed: status.compressed,
+            placed: status.host.is_some(),
+            last: false,
+        };
+        Self { end: at + status.len, kind }
+    }
 }
 
 /// A piece to read and compare.
@@ -123,6 +142,8 @@ enum Finding {
 /// One search through one or two images; with one, the other side is all zeroes.
 struct Search<'a> {
     images: &'a [&'a Image],
+    /// For strict comparison, where the last runs of each image may begin.
+    tails: Vec<Tail>,
     strictness: Strictness,
     walk: Mutex<Walk>,
     /// The finding with the lowest offset.
@@ -149,8 +170,13 @@ impl<'a> Search<'a> {
         total: u64,
         progress: &'a dyn Progress,
     ) -> Self {
+        let tails = match strictness {
+            Strictness::Content => Vec::new(),
+            Strictness::Allocation => images.iter().map(|image| Tail::of(image)).collect(),
+        };
         Self {
             images,
+            tails,
             strictness,
             done: AtomicU64::new(range.start),
             walk: Mutex::new(Walk { at: range.start, end: range.end, runs: [None; 2] }),
@@ -220,18 +246,16 @@ impl<'a> Search<'a> {
 
     /// Makes the walk know what is at its place in each image.
     fn look(&self, walk: &mut Walk) -> Result<(), CompareError> {
-        for (image, run) in self.images.iter().zip(&mut walk.runs) {
-            if run.is_none_or(|run| run.end <= walk.at) {
-                let here = status(image, walk.at, walk.end - walk.at)
+        let at = walk.at;
+        for (number, image) in self.images.iter().enumerate() {
+            if walk.runs[number].is_none_or(|run| run.end <= at) {
+                let here = status(image, at, walk.end - at)
                     .map_err(|source| CompareError::Status { image: image.filename().to_owned(), source })?;
-                let kind = Kind {
-                    allocated: here.allocated,
-                    zero: here.zero,
-                    data: here.data,
-                    compressed: here.compressed,
-                    placed: here.host.is_some(),
-                };
-                *run = Some(Run { end: walk.at + here.len, kind });
+                let mut run = Run::from_status(&here, at);
+                if let Some(tail) = self.tails.get(number) {
+                    tail.apply(&mut run, at, here.depth, image.virtual_size());
+                }
+                walk.runs[number] = Some(run);
             }
         }
         Ok(())
