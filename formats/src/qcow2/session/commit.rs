@@ -32,7 +32,7 @@ impl Session {
         let header = self.header.serialize()?;
         self.tables.write()?;
         self.space.write()?;
-        self.fit_length()?;
+        self.lengthen()?;
         match self.mode {
             Mode::InPlace => self.write_whole_header(header)?,
             Mode::Shadow => {
@@ -56,12 +56,8 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the file long enough that nothing that is referred to lies past its end, and no longer
-    /// than it has to be.
-    fn fit_length(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.grown_to) > 0 {
-            self.files.main.set_len(self.space.end())?;
-        }
+    /// Makes the file long enough that nothing that is referred to lies past its end.
+    fn lengthen(&self) -> Result<()> {
         if self.files.main.len()? < self.content_end {
             self.files.main.set_len(self.content_end)?;
         }
