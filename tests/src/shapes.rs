@@ -29,6 +29,13 @@ const fn qcow2(name: &'static str, script: &'static str) -> Shape {
 }
 
 impl Shape {
+    /// Another shape, made from this one by further steps.
+    pub fn further(&self, name: String, script: &str) -> &'static Self {
+        let script = format!("{}\n{script}", self.script);
+        // Shapes live as long as the suite.
+        Box::leak(Box::new(Self { name: name.leak(), script: script.leak(), ..*self }))
+    }
+
     const fn with(mut self, traits: Traits) -> Self {
         self.traits = traits;
         self
@@ -422,11 +429,6 @@ pub const BROKEN: &[Shape] = &[
         "broken/unknown-base-format",
         "noise b.raw 64k 1\nimg create -f qcow2 -b b.raw -F raw a.qcow2 1M\npoke a.qcow2 ext[e2792aca]+0:3 = 0x666f6f",
     ),
-    qcow2("broken/loop", "img create -f qcow2 a.qcow2 1M\nimg rebase -u -b a.qcow2 -F qcow2 a.qcow2"),
-    qcow2(
-        "broken/long-loop",
-        "img create -f qcow2 -u -b b.qcow2 -F qcow2 a.qcow2 1M\nimg create -f qcow2 -u -b a.qcow2 -F qcow2 b.qcow2 1M",
-    ),
     qcow2("broken/missing-data", "img create -f qcow2 -o data_file=a.data a.qcow2 1M\nremove a.data"),
     qcow2("broken/empty", "sparse a.qcow2 0"),
     qcow2("broken/text", "text a.qcow2 'this is no image'"),
@@ -436,6 +438,15 @@ pub const BROKEN: &[Shape] = &[
     qcow2("broken/half", "noise n.raw 1M 18\nimg convert -f raw -O qcow2 n.raw a.qcow2\ncut a.qcow2 700000"),
     qcow2("broken/directory", "dir a.qcow2"),
     qcow2("broken/dangling", "link a.qcow2 nowhere"),
+];
+
+/// Chains that bite their own tail. Most commands of the oracle follow them until they are killed.
+pub const LOOPS: &[Shape] = &[
+    qcow2("broken/loop", "img create -f qcow2 a.qcow2 1M\nimg rebase -u -b a.qcow2 -F qcow2 a.qcow2"),
+    qcow2(
+        "broken/long-loop",
+        "img create -f qcow2 -u -b b.qcow2 -F qcow2 a.qcow2 1M\nimg create -f qcow2 -u -b a.qcow2 -F qcow2 b.qcow2 1M",
+    ),
 ];
 
 /// All shapes that can be read in full.
@@ -449,6 +460,6 @@ pub fn readable() -> impl Iterator<Item = &'static Shape> {
 ///
 /// If there is none.
 pub fn named(name: &str) -> &'static Shape {
-    let mut all = readable().chain(BROKEN);
+    let mut all = readable().chain(BROKEN).chain(LOOPS);
     all.find(|shape| shape.name == name).unwrap_or_else(|| panic!("no shape is called {name}"))
 }

@@ -1,6 +1,7 @@
 //! `create`: every option of both formats, alone and together, right and wrong.
 
-use testkit::case::Case;
+use testkit::case::{Case, Traits};
+use testkit::shapes::Shape;
 
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -261,12 +262,20 @@ fn refcounts() -> Vec<Case> {
     widths.into_iter().map(case).collect()
 }
 
-/// Backing images, by option letters and by `-o`.
-fn backings() -> Vec<Case> {
-    const SETUP: &str = "sparse b.raw 1000001
+/// Images to stand on.
+static BASES: Shape = Shape {
+    name: "create-bases",
+    image: "b.qcow2",
+    format: "qcow2",
+    traits: Traits::PLAIN,
+    script: "sparse b.raw 1000001
         img create -f qcow2 b.qcow2 3M
         img create -f qcow2 -b b.qcow2 -F qcow2 c.qcow2
-        sparse d.raw 0\ndir sub\nimg create -f qcow2 sub/e.qcow2 2M";
+        sparse d.raw 0\ndir sub\nimg create -f qcow2 sub/e.qcow2 2M",
+};
+
+/// Backing images, by option letters and by `-o`.
+fn backings() -> Vec<Case> {
     const LINES: &[&str] = &[
         "create -f qcow2 -b b.qcow2 -F qcow2 out",
         "create -f qcow2 -b b.qcow2 -F qcow2 out 5M",
@@ -275,7 +284,6 @@ fn backings() -> Vec<Case> {
         "create -f qcow2 -b d.raw -F raw out",
         "create -f qcow2 -b c.qcow2 -F qcow2 out",
         "create -f qcow2 -b sub/e.qcow2 -F qcow2 out",
-        "create -f qcow2 -b e.qcow2 -F qcow2 sub/out.qcow2",
         "create -f qcow2 -b b.qcow2 out",
         "create -f qcow2 -b b.raw out",
         "create -f qcow2 -b b.qcow2 out 2M",
@@ -320,8 +328,12 @@ fn backings() -> Vec<Case> {
         "create -q -f qcow2 -b b.qcow2 -F qcow2 out",
         "create -f qcow2 -b sub -F qcow2 out",
     ];
-    let case = |(index, line): (usize, &&str)| Case::after(format!("create/backing/{index:02}"), SETUP, line);
-    LINES.iter().enumerate().map(case).collect()
+    let case =
+        |(index, line): (usize, &&str)| Case::makes(format!("create/backing/{index:02}"), &BASES, line);
+    let mut all: Vec<Case> = LINES.iter().enumerate().map(case).collect();
+    let line = "create -f qcow2 -b e.qcow2 -F qcow2 sub/out.qcow2";
+    all.push(Case::after("create/backing/subdirectory", BASES.script, line));
+    all
 }
 
 /// A target that exists already.

@@ -4,7 +4,8 @@ use testkit::case::Case;
 use testkit::shapes::{self, Shape};
 
 pub fn cases() -> Vec<Case> {
-    let mut all: Vec<Case> = shapes::readable().chain(shapes::BROKEN).flat_map(of_shape).collect();
+    let mut all: Vec<Case> =
+        shapes::readable().chain(shapes::BROKEN).chain(shapes::LOOPS).flat_map(of_shape).collect();
     all.extend(shapes::SNAPSHOTS.iter().chain(shapes::QCOW2).flat_map(snapshots));
     all
 }

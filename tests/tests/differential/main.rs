@@ -4,9 +4,17 @@
 //! `cargo test -p testkit --test differential` runs everything. Names or globs of cases (as
 //! arguments after `--`, or in `TXIMG_CASE`) choose some; `--list` shows them.
 
+mod bench;
+mod blockopts;
+mod check;
+mod compare;
 mod convert;
 mod create;
+mod dd;
 mod info;
+mod map;
+mod measure;
+mod usage;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -40,5 +48,18 @@ fn main() -> ExitCode {
 
 /// Every case of every family.
 fn cases() -> Vec<Case> {
-    [create::cases(), convert::cases(), info::cases()].concat()
+    let families = [
+        usage::cases,
+        blockopts::cases,
+        create::cases,
+        convert::cases,
+        dd::cases,
+        info::cases,
+        map::cases,
+        check::cases,
+        compare::cases,
+        measure::cases,
+        bench::cases,
+    ];
+    families.into_iter().flat_map(|family| family()).collect()
 }
