@@ -2,17 +2,21 @@
 
 use std::ffi::OsStr;
 
-use formats::create::{OptionTable, creatable};
+use formats::create::{OptionTable, creatable, file_path};
 
 use crate::command::Env;
-use crate::report::{Failure, Outcome, SUCCESS};
+use crate::report::{Outcome, SUCCESS};
 
 /// Prints the options of a format; those of the file too if it is known that there will be one.
 pub(crate) fn print(env: &Env<'_>, format: &str, target: Option<&OsStr>) -> Outcome {
-    let format = creatable(format).map_err(Failure::from)?;
+    let kind = creatable(format)?;
     let (title, table) = match target {
-        Some(_) => ("Supported options:".to_owned(), OptionTable::for_file(format)),
-        None => (format!("Supported {format} options:"), OptionTable::of_format(format)),
+        Some(target) => {
+            file_path(target)?;
+            ("Supported options:".to_owned(), OptionTable::for_file(kind))
+        }
+        None if format == "file" => ("Supported file options:".to_owned(), OptionTable::for_file(kind)),
+        None => (format!("Supported {format} options:"), OptionTable::of_format(kind)),
     };
     env.out.line(title);
     for line in table.help() {

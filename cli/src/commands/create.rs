@@ -1,7 +1,14 @@
 //! `create`: make a new image.
 
+use std::ffi::OsString;
+
+use formats::create::OptionList;
+use store::ops::create::{BackingTrust, Create};
+
 use crate::command::{Args, Command, Env, HELP, Id, OBJECT, Opt, QUIET, Value};
-use crate::report::Outcome;
+use crate::object::Objects;
+use crate::report::{Failure, Outcome, SUCCESS};
+use crate::{options_help, size};
 
 pub(crate) const COMMAND: Command = Command {
     name: "create",
@@ -51,6 +58,73 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-fn run(_env: &Env<'_>, args: &Args) -> Outcome {
-    super::not_supported_yet(args, COMMAND.name)
+fn run(env: &Env<'_>, args: &Args) -> Outcome {
+    let given = Given::read(args)?;
+    let target = args.operands().first();
+    if given.options.asks_for_help() {
+        return options_help::print(env, &given.format, target.map(OsString::as_os_str));
+    }
+    let Some(target) = target else { return Err(Failure::usage("Expecting image file name")) };
+    let size = match args.operands() {
+        [_, size, ..] => Some(size::size(size, "image size", 0..=size::MAX_SIZE)?),
+        _ => None,
+    };
+    if let Some(more) = args.operands().get(2) {
+        return Err(Failure::usage(format!("Unexpected argument: {}", more.display())));
+    }
+    let request = Create {
+        filename: target.clone(),
+        format: given.format,
+        options: given.options,
+        size,
+        backing: given.backing,
+        backing_format: given.backing_format,
+        trust: given.trust,
+    };
+    let context = env.context();
+    let plan = request.plan(&context)?;
+    if !given.quiet {
+        env.out.line(plan.announcement());
+        env.out.flush();
+    }
+    plan.run(&context)?;
+    Ok(SUCCESS)
+}
+
+/// The options as they were given.
+#[derive(Debug)]
+struct Given {
+    quiet: bool,
+    format: String,
+    options: OptionList,
+    backing: Option<OsString>,
+    backing_format: Option<OsString>,
+    trust: BackingTrust,
+}
+
+impl Given {
+    fn read(args: &Args) -> Result<Self, Failure> {
+        let mut given = Self {
+            quiet: false,
+            format: "raw".to_owned(),
+            options: OptionList::default(),
+            backing: None,
+            backing_format: None,
+            trust: BackingTrust::Verify,
+        };
+        let mut objects = Objects::default();
+        for option in args.options() {
+            let option = option?;
+            match option.id {
+                Id::Quiet => given.quiet = true,
+                Id::Format => given.format = option.text().into_owned(),
+                Id::Options => given.options.add(option.value())?,
+                Id::Backing => given.backing = Some(option.value().to_owned()),
+                Id::BackingFormat => given.backing_format = Some(option.value().to_owned()),
+                Id::BackingUnsafe => given.trust = BackingTrust::Blind,
+                _ => objects.define(option.value())?,
+            }
+        }
+        Ok(given)
+    }
 }

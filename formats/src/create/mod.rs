@@ -163,6 +163,10 @@ fn create_qcow2(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result
     let main = begin(context, &request, request.target)?;
     if let Some(name) = request.options.text("data_file") {
         let path = PathBuf::from(OsStr::from_bytes(name));
+        if file_path(path.as_os_str())? == file_path(request.target.as_os_str())? {
+            let hint = format!("Is another process using the image [{}]?", path.display());
+            return Err(Error::invalid("Failed to get shared \"resize\" lock").with_hint(hint));
+        }
         drafts.push(begin(context, &request, &path)?);
     }
     let parameters = Parameters::from_options(request.options)?;

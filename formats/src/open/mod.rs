@@ -30,11 +30,22 @@ pub fn open_filename(
     format: Option<&str>,
     flags: OpenFlags,
 ) -> Result<Image> {
+    open_new_backing(context, filename, format, flags).context(|| could_not_open(filename))
+}
+
+/// The same for the backing image of an image that is to be made: a failure is told without the
+/// sentence that names the image.
+pub fn open_new_backing(
+    context: &OpenContext<'_>,
+    filename: &OsStr,
+    format: Option<&str>,
+    flags: OpenFlags,
+) -> Result<Image> {
     let mut options = Dict::default();
     if let Some(format) = format {
         options.put("driver", Scalar::text(format));
     }
-    open_tree(context, Some(filename), options, flags).context(|| could_not_open(filename))
+    open_tree(context, Some(filename), options, flags)
 }
 
 /// Opens the image that `--image-opts` describe.

@@ -8,7 +8,8 @@ use super::refcount::RefcountWidth;
 use super::session::{Files, Layout, Session};
 use crate::create::{CreateOptions, Preallocation, fill, grow};
 use crate::error::ResultExt;
-use crate::{Codec, Error, Format, Result};
+use crate::options::DriverName;
+use crate::{Codec, Error, Result};
 
 /// What a new image is to be, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct Parameters {
     /// Name of the backing file.
     pub backing_name: Option<Vec<u8>>,
     /// Format of the backing file.
-    pub backing_format: Option<Format>,
+    pub backing_format: Option<String>,
     /// Name of the external data file.
     pub data_file: Option<Vec<u8>>,
     /// Whether the external data file must stay valid as a raw image.
@@ -142,9 +143,10 @@ impl Parameters {
             compression: self.compression,
             unknown_fields: Vec::new(),
             extensions: Extensions {
-                backing_format: self.backing_format.map(|format| format.name().into()),
+                backing_format: self.backing_format.as_ref().map(|format| format.as_bytes().to_vec()),
                 data_file: self.data_file.clone(),
-                feature_names: standard_names(),
+                // Small clusters keep their room for what matters.
+                feature_names: if self.cluster_bits < 13 { Vec::new() } else { standard_names() },
                 ..Extensions::default()
             },
             backing_name: self.backing_name.clone(),
@@ -184,7 +186,8 @@ fn check_room(parameters: &Parameters, header: &Header) -> Result<()> {
     } else {
         return Ok(());
     };
-    let with = parameters.backing_format.map_or(String::new(), |format| format!(" with format '{format}'"));
+    let with =
+        parameters.backing_format.as_ref().map_or(String::new(), |format| format!(" with format '{format}'"));
     Err(Error::invalid(reason).context(format!("Could not assign backing file '{}'{with}", shown(name))))
 }
 
@@ -202,12 +205,13 @@ fn parse_version(options: &CreateOptions) -> Result<Version> {
     }
 }
 
-fn parse_backing_format(options: &CreateOptions) -> Result<Option<Format>> {
-    let Some(name) = options.text("backing_fmt") else { return Ok(None) };
-    let format = std::str::from_utf8(name).ok().and_then(Format::from_name);
-    let unknown =
-        || Error::invalid(format!("Parameter 'backing-fmt' does not accept value '{}'", shown(name)));
-    format.map(Some).ok_or_else(unknown)
+/// The name of a driver that could stand behind the image, of a format or of a protocol.
+fn parse_backing_format(options: &CreateOptions) -> Result<Option<String>> {
+    let Some(name) = options.text("backing_fmt").map(shown) else { return Ok(None) };
+    match DriverName::from_name(&name) {
+        Ok(_) => Ok(Some(name)),
+        Err(_) => Err(Error::invalid(format!("Parameter 'backing-fmt' does not accept value '{name}'"))),
+    }
 }
 
 /// Encryption has its options but not its place yet.

@@ -32,7 +32,7 @@ impl Session {
         let header = self.header.serialize()?;
         self.tables.write()?;
         self.space.write()?;
-        self.lengthen()?;
+        self.fit_length()?;
         match self.mode {
             Mode::InPlace => self.write_whole_header(header)?,
             Mode::Shadow => {
@@ -56,8 +56,12 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the file long enough that nothing that is referred to lies past its end.
-    fn lengthen(&self) -> Result<()> {
+    /// Makes the file long enough that nothing that is referred to lies past its end, and no longer
+    /// than it has to be.
+    fn fit_length(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.grown_to) > 0 {
+            self.files.main.set_len(self.space.end())?;
+        }
         if self.files.main.len()? < self.content_end {
             self.files.main.set_len(self.content_end)?;
         }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use journal::Zeroing;
+use journal::{DiskKind, Zeroing};
 
 use super::{Mode, Session};
 use crate::qcow2::entry::{ClusterKind, L2Entry, Ownership, SubclusterBitmap};
 use crate::qcow2::geometry::{GuestIndex, HostCluster, Version};
 use crate::{Allocation, GuestOffset, HostOffset, Result};
+
+/// Bytes that a new file is longer than what is in it.
+const GROWTH: u64 = 1 << 30;
 
 /// A part of one cluster that an operation touches.
 #[derive(Debug, Clone, Copy)]
@@ -89,10 +92,28 @@ impl Session {
             clusters += 1;
         }
         let run = self.space.take(1, clusters)?;
+        self.make_long_enough(run.end)?;
         let clusters = run.end - run.start;
         let host = self.geometry.host_offset(HostCluster(run.start));
         self.prepared.insert(run);
         Ok((host, clusters))
+    }
+
+    /// Makes a new file longer than is needed now.
+    ///
+    /// Writes past the cache that make a file longer wait for one another, and each for the
+    /// filesystem's own log. The commit cuts off what was too much.
+    fn make_long_enough(&mut self, end: u64) -> Result<()> {
+        let end = end << self.geometry.cluster_bits;
+        if self.mode == Mode::Shadow || end <= self.grown_to {
+            return Ok(());
+        }
+        let disk = &self.files.main;
+        if disk.status()?.kind == DiskKind::Regular {
+            disk.set_len(disk.len()?.max(end.saturating_add(GROWTH)))?;
+            self.grown_to = disk.len()?;
+        }
+        Ok(())
     }
 
     /// See [`crate::Writer::link`].

@@ -79,6 +79,8 @@ pub struct Session {
     tail: Option<HostOffset>,
     /// The file is to be at least so long.
     content_end: u64,
+    /// How long the file was made so that it need not grow with each write; 0 if it was not.
+    grown_to: u64,
     decoder: Decoder,
 }
 
@@ -133,6 +135,7 @@ impl Session {
             prepared: RangeSet::default(),
             tail: None,
             content_end: 0,
+            grown_to: 0,
             decoder: Decoder::default(),
         }
     }

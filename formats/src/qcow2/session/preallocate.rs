@@ -20,6 +20,9 @@ impl Session {
     /// the last place.
     pub fn preallocate(&mut self, layout: Layout) -> Result<Range<u64>> {
         let size = self.header.size;
+        if size == 0 {
+            return Ok(0..0);
+        }
         match (&self.files.data, layout) {
             (Some(data), _) => {
                 let disk = Arc::clone(data);
@@ -27,6 +30,9 @@ impl Session {
                 Ok(0..size)
             }
             (None, Layout::Contiguous) => {
+                // The tables that count the run and the first that maps it stand before it.
+                self.space.cover(self.geometry.clusters_for(size))?;
+                self.tables.own(0, &mut self.space)?;
                 let offset = self.space.take_bytes(size)?;
                 let disk = Arc::clone(&self.files.main);
                 self.reserve(&Allocation { at: GuestOffset(0), len: size, disk, offset })?;

@@ -107,6 +107,11 @@ impl Space {
         self.location
     }
 
+    /// The end of the last cluster that was handed out.
+    pub(super) fn end(&self) -> u64 {
+        self.cursor << self.geometry.cluster_bits
+    }
+
     /// Never hands out these bytes of the file, even if their counts are zero.
     pub(super) fn guard(&mut self, offset: HostOffset, len: u64) {
         let end = offset.0.saturating_add(len).div_ceil(self.geometry.cluster_size());
@@ -143,6 +148,11 @@ impl Space {
         self.set_counts(run.clone(), 1)?;
         self.note_own(run);
         Ok(())
+    }
+
+    /// Makes the blocks that the next so many clusters need.
+    pub(super) fn cover(&mut self, clusters: u64) -> Result<()> {
+        self.own_blocks(self.cursor..self.cursor.saturating_add(clusters))
     }
 
     /// Takes one cluster.
