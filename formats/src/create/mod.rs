@@ -6,12 +6,14 @@
 //!   options   names and values that a format knows: CreateOptions
 //!     │
 //!   create    drafts of the files, the format laid out in them: NewImage
+//!   measure   how large that would become
 //! ```
 //!
 //! Nothing that is made stands under its name before [`NewImage::publish`].
 
 mod fill;
 mod list;
+mod measure;
 mod options;
 mod spec;
 
@@ -24,6 +26,7 @@ use journal::{Access, Draft, DraftOptions};
 
 pub(crate) use self::fill::{fill, grow};
 pub use self::list::{Item, OptionList};
+pub use self::measure::{Measured, Measurement, measure};
 pub use self::options::CreateOptions;
 pub use self::spec::{OptionKind, OptionSpec, OptionTable, creatable};
 use crate::error::ResultExt;
@@ -57,6 +60,14 @@ impl Preallocation {
             b"full" => Some(Self::Full),
             _ => None,
         }
+    }
+
+    /// The mode that the options name.
+    pub fn from_options(options: &CreateOptions) -> Result<Self> {
+        let Some(name) = options.text("preallocation") else { return Ok(Self::Off) };
+        Self::from_name(name).ok_or_else(|| {
+            Error::invalid(format!("invalid parameter value: {}", String::from_utf8_lossy(name)))
+        })
     }
 }
 
@@ -138,10 +149,7 @@ pub fn file_path(target: &OsStr) -> Result<PathBuf> {
 }
 
 fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
-    let mode = request.options.text("preallocation").unwrap_or(b"off");
-    let shown = String::from_utf8_lossy(mode);
-    let preallocation = Preallocation::from_name(mode)
-        .ok_or_else(|| Error::invalid(format!("invalid parameter value: {shown}")))?;
+    let preallocation = Preallocation::from_options(request.options)?;
     let size = request.options.size().unwrap_or(0);
     let size = size
         .checked_next_multiple_of(SECTOR)
@@ -149,7 +157,7 @@ fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<N
         .ok_or_else(|| Error::invalid("Invalid argument").context("Could not resize file"))?;
     let draft = begin(context, &request, request.target)?;
     if preallocation == Preallocation::Metadata {
-        return Err(Error::unsupported(format!("Unsupported preallocation mode: {shown}")));
+        return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
     }
     let disk = draft.disk();
     grow(&*disk, size, preallocation).context(|| "Could not resize file".to_owned())?;

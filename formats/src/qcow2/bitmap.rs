@@ -96,6 +96,11 @@ pub struct Bitmap {
     pub table_entries: u32,
 }
 
+/// Bytes of the directory entry of a bitmap with a name of that many bytes.
+pub fn directory_entry_size(name: usize) -> u64 {
+    (size_of::<RawDirectoryEntry>() as u64 + name as u64).next_multiple_of(8)
+}
+
 /// Reads the directory and judges every entry against a disk of `size` bytes.
 pub fn read_directory(
     disk: &dyn Disk,

@@ -48,10 +48,15 @@ impl Parameters {
         let backing_format = parse_backing_format(options)?;
         refuse_encryption(options)?;
         let preallocation = parse_preallocation(options)?;
-        let refcount_bits = parse_refcount_bits(options)?;
+        check_refcount_bits(options)?;
         let compression = parse_compression(options)?;
         let extended_l2 = options.flag("extended_l2");
-        let cluster_bits = check_cluster_size(options, version, extended_l2)?;
+        if extended_l2 && version == Version::V2 {
+            return Err(Error::invalid(
+                "Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+            ));
+        }
+        let cluster_bits = parse_cluster_size(options, extended_l2)?;
         let text = |name: &str| options.text(name).map(<[u8]>::to_vec);
         let parameters = Self {
             version,
@@ -67,10 +72,10 @@ impl Parameters {
             data_file: text("data_file"),
             data_file_raw: options.flag("data_file_raw"),
         };
-        parameters.check_combinations(refcount_bits)
+        parameters.check_combinations(options)
     }
 
-    fn check_combinations(mut self, refcount_bits: Option<u64>) -> Result<Self> {
+    fn check_combinations(mut self, options: &CreateOptions) -> Result<Self> {
         let old = self.version == Version::V2;
         let refuse = |text: &str| Err(Error::invalid(text));
         if self.backing_format.is_some() && self.backing_name.is_none() {
@@ -86,11 +91,8 @@ impl Parameters {
                 "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)",
             );
         }
-        let Some(refcounts) = refcount_bits.and_then(RefcountWidth::from_bits) else {
-            return refuse("Refcount width must be a power of two and may not exceed 64 bits");
-        };
-        self.refcounts = refcounts;
-        if old && refcounts != RefcountWidth::DEFAULT {
+        self.refcounts = parse_refcount_bits(options)?;
+        if old && self.refcounts != RefcountWidth::DEFAULT {
             return refuse(
                 "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
             );
@@ -215,7 +217,7 @@ fn parse_backing_format(options: &CreateOptions) -> Result<Option<String>> {
 }
 
 /// Encryption has its options but not its place yet.
-fn refuse_encryption(options: &CreateOptions) -> Result<()> {
+pub(super) fn refuse_encryption(options: &CreateOptions) -> Result<()> {
     const DETAILS: [&str; 8] = [
         "encrypt.format",
         "encrypt.key-secret",
@@ -239,14 +241,22 @@ fn parse_preallocation(options: &CreateOptions) -> Result<Preallocation> {
     })
 }
 
-/// The width in bits; `None` where it is a number that can be no width.
-fn parse_refcount_bits(options: &CreateOptions) -> Result<Option<u64>> {
-    let text = options.text("refcount_bits").unwrap_or_default();
+/// The width of reference counts.
+pub(super) fn parse_refcount_bits(options: &CreateOptions) -> Result<RefcountWidth> {
+    options
+        .number("refcount_bits")
+        .and_then(RefcountWidth::from_bits)
+        .ok_or_else(|| Error::invalid("Refcount width must be a power of two and may not exceed 64 bits"))
+}
+
+/// A number that no signed integer can hold is wrong before it means anything.
+fn check_refcount_bits(options: &CreateOptions) -> Result<()> {
+    let negative = options.text("refcount_bits").is_some_and(|text| text.starts_with(b"-"));
     match options.number("refcount_bits") {
-        Some(bits) if bits > i64::MAX as u64 && !text.starts_with(b"-") => {
+        Some(bits) if bits > i64::MAX as u64 && !negative => {
             Err(Error::invalid("Parameter 'refcount-bits' expects integer"))
         }
-        bits => Ok(bits),
+        _ => Ok(()),
     }
 }
 
@@ -261,13 +271,8 @@ fn parse_compression(options: &CreateOptions) -> Result<Codec> {
     }
 }
 
-/// Returns the logarithm of the cluster size.
-fn check_cluster_size(options: &CreateOptions, version: Version, extended_l2: bool) -> Result<u32> {
-    if extended_l2 && version == Version::V2 {
-        return Err(Error::invalid(
-            "Extended L2 entries are only supported with compatibility level 1.1 and above (use version=v3 or greater)",
-        ));
-    }
+/// The logarithm of the cluster size.
+pub(super) fn parse_cluster_size(options: &CreateOptions, extended_l2: bool) -> Result<u32> {
     let size = options.number("cluster_size").unwrap_or(0);
     let bits = size.trailing_zeros();
     if !size.is_power_of_two() || !(MIN_CLUSTER_BITS..=MAX_CLUSTER_BITS).contains(&bits) {

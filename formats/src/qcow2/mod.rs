@@ -29,6 +29,7 @@ pub mod feature;
 pub mod geometry;
 pub mod header;
 pub mod map;
+pub(crate) mod measure;
 pub mod open;
 mod preallocation;
 pub mod refcount;
@@ -47,7 +48,7 @@ use journal::Disk;
 use self::bitmap::Bitmap;
 use self::cache::L2Cache;
 use self::entry::{L1Entry, RefcountTableEntry};
-use self::geometry::{Geometry, TABLE_ENTRY_SIZE};
+use self::geometry::{Geometry, TABLE_ENTRY_SIZE, Version};
 use self::header::Header;
 use self::map::Files;
 pub use self::open::OpenRequest;
@@ -218,7 +219,7 @@ impl Driver for Qcow2 {
     }
 
     fn bitmaps(&self) -> Option<&dyn Bitmaps> {
-        Some(self)
+        (self.geometry.version >= Version::V3).then_some(self as _)
     }
 
     fn can_check(&self) -> bool {
