@@ -83,7 +83,8 @@ fn hexadecimal(number: u64) -> String {
 }
 
 fn print_json(env: &Env<'_>, runs: Runs<'_>) -> Outcome {
-    let mut separator = "[";
+    env.out.print("[");
+    let mut separator = "";
     for run in runs {
         let MapEntry { start, length, depth, present, zero, data, compressed, offset, file: _ } =
             run.map_err(unreadable)?;
@@ -101,7 +102,6 @@ fn print_json(env: &Env<'_>, runs: Runs<'_>) -> Outcome {
     Ok(SUCCESS)
 }
 
-/// The reason has been told already, if the image was found to be corrupt.
-fn unreadable(_error: formats::Error) -> Failure {
-    Failure::message("Could not read file metadata")
+fn unreadable(error: formats::Error) -> Failure {
+    Failure::message(format!("Could not read file metadata: {}", error.report()))
 }

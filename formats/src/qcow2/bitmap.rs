@@ -22,6 +22,9 @@ const GRANULARITY_BITS: std::ops::RangeInclusive<u8> = 9..=31;
 /// Longest name in bytes.
 pub const MAX_NAME: usize = 1023;
 
+/// Most entries of bitmap tables that are validated when the image is opened.
+const MAX_EAGER_ENTRIES: u64 = 1 << 23;
+
 /// The content cannot be trusted.
 pub const FLAG_IN_USE: u32 = 1;
 /// Writes are to be recorded.
@@ -223,8 +226,11 @@ impl Bitmap {
 
 /// Bitmaps that cannot stand beside each other, or whose tables are broken, make the image
 /// unusable.
+///
+/// Beyond [`MAX_EAGER_ENTRIES`], which no sane image has, tables are validated when they are used.
 pub fn validate_all(bitmaps: &[Bitmap], disk: &dyn Disk, geometry: &Geometry, size: u64) -> Result<()> {
     let mut names = HashSet::new();
+    let mut entries = 0;
     for bitmap in bitmaps {
         let name = bitmap.info.name.as_str();
         let new = names.insert(name);
@@ -234,7 +240,10 @@ pub fn validate_all(bitmaps: &[Bitmap], disk: &dyn Disk, geometry: &Geometry, si
         if !new {
             return Err(Error::corrupt(format!("Bitmap already exists: {name}")));
         }
-        bitmap.clusters(disk, geometry, size)?;
+        entries += u64::from(bitmap.table_entries);
+        if entries <= MAX_EAGER_ENTRIES {
+            bitmap.clusters(disk, geometry, size)?;
+        }
     }
     Ok(())
 }

@@ -33,7 +33,9 @@ use crate::{CheckReport, Error, ErrorKind, HostOffset, Result};
 const MAX_CLUSTERS: u64 = i32::MAX as u64;
 /// Most table entries that are looked at: an image whose tables share each other many times over
 /// is damage, not data, and must not take days.
-const MAX_WORK: u64 = 1 << 33;
+const MAX_WORK: u64 = 1 << 32;
+/// What a finding costs in table entries.
+const LINE_WORK: u64 = 64;
 /// Bytes of a sector; a file's length counts in whole ones.
 const SECTOR: u64 = 512;
 
@@ -105,6 +107,7 @@ impl<'a> Check<'a> {
     /// Tells a line.
     fn line(&mut self, line: impl Into<String>) {
         self.told += 1;
+        self.work = self.work.saturating_add(LINE_WORK);
         (self.tell)(Finding::Line(line.into()));
     }
 
@@ -154,6 +157,11 @@ impl<'a> Check<'a> {
         for cluster in self.counts.add_run(first, count) {
             self.overflow(HostCluster(cluster));
         }
+    }
+
+    /// How much of a table is within the file; the rest of it is zeroes.
+    fn within_file(&self, offset: HostOffset, len: u64) -> u64 {
+        len.min(self.file_len.saturating_sub(offset.0))
     }
 
     /// Reads a table, with zeroes for what lies past the end of the file.

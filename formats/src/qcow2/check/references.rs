@@ -79,7 +79,7 @@ impl Check<'_> {
         let size = u64::from(location.count) * TABLE_ENTRY_SIZE;
         self.mark(location.offset, size)?;
         self.spend(u64::from(location.count))?;
-        let mut bytes = vec![0; size as usize];
+        let mut bytes = vec![0; self.within_file(location.offset, size) as usize];
         self.read_named(location.offset, &mut bytes, "check_refcounts_l1")?;
         let mut buffer = vec![0; self.geometry.cluster_size() as usize];
         for entry in words(&bytes).iter().map(|word| L1Entry(word.get())) {
@@ -303,6 +303,7 @@ impl Check<'_> {
         let image = self.image;
         for bitmap in image.bitmap_directory() {
             self.mark(bitmap.table, u64::from(bitmap.table_entries) * TABLE_ENTRY_SIZE)?;
+            self.spend(u64::from(bitmap.table_entries))?;
             let entries = bitmap.read_table(&**image.file())?;
             let clusters: Option<Vec<_>> =
                 entries.into_iter().map(|entry| entry.validate(&self.geometry)).collect();
