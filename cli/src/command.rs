@@ -4,7 +4,6 @@
 //! does not.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 
 use formats::{OpenContext, PermissiveGate};
 use journal::RealFs;
@@ -83,7 +82,6 @@ impl Opt {
 
 /// The options of all commands, by meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the table is complete before every command is")]
 pub(crate) enum Id {
     Add,
     Aio,
@@ -176,11 +174,6 @@ impl<'a> Given<'a> {
     pub(crate) fn text(&self) -> std::borrow::Cow<'a, str> {
         self.value().to_string_lossy()
     }
-
-    /// The value as bytes.
-    pub(crate) fn bytes(&self) -> &'a [u8] {
-        self.value().as_bytes()
-    }
 }
 
 impl Args {
@@ -217,11 +210,6 @@ impl Env<'_> {
     /// What opening images needs: the real files, and no gate.
     pub(crate) fn context(&self) -> OpenContext<'static> {
         OpenContext { fs: &RealFs, gate: &PermissiveGate }
-    }
-
-    /// Tells the reader something that stops nothing.
-    pub(crate) fn warn(&self, message: &str) {
-        self.program.complain(&[b"warning: ", message.as_bytes()].concat());
     }
 }
 

@@ -6,8 +6,6 @@
 //!           help         output, progress, report
 //! ```
 
-#![allow(dead_code, reason = "the frame stands before the commands that use all of it")]
-
 mod command;
 mod commands;
 mod getopt;

@@ -1,6 +1,6 @@
 //! The names the program goes by, and its voice on standard error.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -39,11 +39,6 @@ impl Program {
     /// `qemu-img` if started under that name, else `tximg`.
     pub(crate) fn name(&self) -> &'static str {
         self.name
-    }
-
-    /// Argument zero, and the command.
-    pub(crate) fn invoked(&self) -> &OsStr {
-        &self.invoked
     }
 
     /// Whether it was started as `qemu-img`, whose contract then holds to the letter.

@@ -9,6 +9,7 @@ pub mod ops;
 mod progress;
 mod select;
 mod target;
+mod workers;
 
 pub use name::ImageName;
 pub use progress::{NoProgress, Progress};

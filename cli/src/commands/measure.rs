@@ -16,7 +16,7 @@ use crate::{selector, size};
 pub(crate) const COMMAND: Command = Command {
     name: "measure",
     summary: "Tell how large the file of a new image would be",
-    syntax: "(--size SIZE | FILENAME)",
+    syntax: "[FILENAME]",
     options: &[
         HELP,
         Opt::new(

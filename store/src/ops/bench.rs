@@ -88,7 +88,22 @@ pub fn run(image: &Image, request: &Request) -> Result<Duration> {
     Ok(took)
 }
 
+/// Memory for requests in flight is at most this, as long as that is room for one.
+const MAX_MEMORY: usize = 512 << 20;
+
 impl Request {
+    /// How many requests can be in flight at a time.
+    fn in_flight(&self) -> Result<usize> {
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        let affordable = (MAX_MEMORY / self.size.max(1)).max(1);
+        let in_flight = self.depth.min(count).min(affordable);
+        // The buffers themselves cannot fail gracefully.
+        match Vec::<u8>::new().try_reserve_exact(in_flight * self.size) {
+            Ok(()) => Ok(in_flight),
+            Err(_) => Err(Error::new(ErrorKind::TooLarge, "Cannot allocate memory")),
+        }
+    }
+
     /// Where the request of that number starts: they go round the image.
     fn place(&self, number: u64, size: u64) -> u64 {
         match (number, size) {

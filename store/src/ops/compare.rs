@@ -14,7 +14,7 @@ use formats::Image;
 use formats::engine::{Reader, Status, is_zero, status};
 
 use self::tail::Tail;
-use crate::Progress;
+use crate::{Progress, workers};
 
 /// Guest bytes compared in one piece.
 const PIECE: u64 = 1 << 20;
@@ -189,12 +189,7 @@ impl<'a> Search<'a> {
 
     fn run(self) -> Result<Option<Difference>, CompareError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|| self.work());
-            }
-            self.work();
-        });
+        workers::run(threads, || self.work());
         match self.found.into_inner().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(None),
             Some((_, Finding::Difference(difference))) => Ok(Some(difference)),

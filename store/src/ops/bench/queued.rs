@@ -7,14 +7,8 @@ use journal::aio::{Completion, Direction, Interface, Queue};
 
 use super::{Action, Request, carry_out, flush, pattern_of};
 
-/// Memory for requests on their way is at most this.
-const MAX_MEMORY: usize = 512 << 20;
-
 pub(super) fn run(image: &Image, request: &Request, interface: Interface) -> Result<()> {
-    let count = usize::try_from(request.count).unwrap_or(usize::MAX);
-    let affordable = MAX_MEMORY / request.size.max(1);
-    let depth = request.depth.min(count).min(affordable.max(1));
-    let queue = Queue::new(interface, depth, request.size, pattern_of(request.action))?;
+    let queue = Queue::new(interface, request.in_flight()?, request.size, pattern_of(request.action))?;
     let free = (0..queue.depth()).rev().collect();
     let linked = (0..queue.depth()).map(|_| None).collect();
     let mut ordinary = AlignedBuf::new(request.size);

@@ -7,20 +7,17 @@ use formats::engine::Reader;
 use formats::{Error, Image, Result};
 use journal::AlignedBuf;
 
+use crate::workers;
+
 use super::{Action, Request, carry_out, flush, pattern_of};
 
 /// More threads than this are never begun.
 const MAX_THREADS: usize = 64;
 
 pub(super) fn run(image: &Image, request: &Request) -> Result<()> {
-    let wanted = usize::try_from(request.count).unwrap_or(usize::MAX).min(request.depth);
+    let threads = request.in_flight()?.min(MAX_THREADS);
     let pool = Pool::new(image, request);
-    std::thread::scope(|scope| {
-        for _ in 1..wanted.clamp(1, MAX_THREADS) {
-            scope.spawn(|| pool.work());
-        }
-        pool.work();
-    });
+    workers::run(threads, || pool.work());
     pool.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure.map_or(Ok(()), Err)
 }
 
