@@ -1,8 +1,9 @@
 //! `convert`: copies images, one after another, into a new image or an existing one.
 
 use formats::create::{CreateOptions, NewImage};
+use formats::engine::{Write, write};
 use formats::error::ResultExt;
-use formats::{Durability, Error, Format, GuestOffset, Image, OpenContext, OpenFlags, Result};
+use formats::{Durability, Error, Format, Image, OpenContext, OpenFlags, Result};
 use journal::Zeroing;
 
 use crate::copy::{Beneath, Copy, Method, Unreadable, workers};
@@ -109,7 +110,7 @@ impl Convert {
                 let bitmaps = self.bitmaps_to_copy(&sources)?;
                 let new = plan.begin(context, &format!("error while converting {}", plan.format))?;
                 self.check_target(new.image())?;
-                let beneath = beneath_new(&new)?;
+                let beneath = beneath_new(&new, total)?;
                 self.copy(&sources, new.image(), total, beneath, progress)?;
                 store_bitmaps(&bitmaps, &sources, new.image())?;
                 new.publish().context(|| "error while writing".to_owned())
@@ -121,7 +122,7 @@ impl Convert {
                 if image.virtual_size() < total {
                     return Err(Error::invalid("output file is smaller than input file"));
                 }
-                let beneath = self.beneath_existing(&image, *content)?;
+                let beneath = self.beneath_existing(&image, total, *content)?;
                 self.copy(&sources, &image, total, beneath, progress)?;
                 store_bitmaps(&bitmaps, &sources, &image)?;
                 commit(&image)
@@ -238,30 +239,30 @@ impl Convert {
 
     /// What an existing target reads as where nothing is written. What it holds goes first, in one
     /// piece, unless every byte is going to be written.
-    fn beneath_existing(&self, target: &Image, content: Content) -> Result<Beneath> {
+    fn beneath_existing(&self, target: &Image, len: u64, content: Content) -> Result<Beneath> {
         match content {
             Content::Zeroes => Ok(Beneath::Zeroes),
             Content::Backing => Ok(Beneath::Backing(u64::MAX)),
             Content::Unknown if self.min_sparse == 0 => Ok(Beneath::Unknown),
-            Content::Unknown => make_zero(target).map(|()| Beneath::Zeroes),
+            Content::Unknown => make_zero(target, len).map(|()| Beneath::Zeroes),
         }
     }
 }
 
 /// What a new target reads as where nothing is written.
-fn beneath_new(new: &NewImage) -> Result<Beneath> {
+fn beneath_new(new: &NewImage, len: u64) -> Result<Beneath> {
     match new.image().backing() {
         Some(backing) => Ok(Beneath::Backing(backing.virtual_size())),
         None if starts_zeroed(new)? => Ok(Beneath::Zeroes),
-        None => make_zero(new.image()).map(|()| Beneath::Zeroes),
+        None => make_zero(new.image(), len).map(|()| Beneath::Zeroes),
     }
 }
 
-fn make_zero(image: &Image) -> Result<()> {
-    let writer = image.driver().writer().ok_or_else(|| Error::unsupported("Image is not writable"))?;
-    match image.virtual_size() {
+/// Makes the first `len` bytes zeroes; what stands after them is not the copy's to change.
+fn make_zero(image: &Image, len: u64) -> Result<()> {
+    match len {
         0 => Ok(()),
-        size => writer.zero(GuestOffset(0), size, Zeroing::Unmap),
+        len => write(image, 0, Write::Zeroes { len, how: Zeroing::Unmap }),
     }
 }
 
