@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use journal::{Allocate, Disk, Result};
+use journal::{AlignedBuf, Allocate, Disk, DiskKind, Result};
 
 use super::Preallocation;
 
@@ -10,6 +10,8 @@ use super::Preallocation;
 const STEP: u64 = 2 << 20;
 /// What qemu-img writes at the start of a sparse file, so that its alignment can be probed.
 const FIRST_BLOCK: u64 = 4096;
+/// What it writes at the start of a device, so that the old content is not probed.
+const FIRST_SECTOR: u64 = 512;
 
 /// Reserves space for a range that reads as zeroes.
 pub(crate) fn fill(disk: &dyn Disk, range: Range<u64>, how: Preallocation) -> Result<()> {
@@ -22,7 +24,7 @@ pub(crate) fn fill(disk: &dyn Disk, range: Range<u64>, how: Preallocation) -> Re
 }
 
 fn write_zeroes(disk: &dyn Disk, range: Range<u64>) -> Result<()> {
-    let zeroes = vec![0; STEP as usize];
+    let zeroes = AlignedBuf::new(STEP.min(range.end - range.start) as usize);
     let mut at = range.start;
     while at < range.end {
         let len = STEP.min(range.end - at);
@@ -36,7 +38,10 @@ fn write_zeroes(disk: &dyn Disk, range: Range<u64>) -> Result<()> {
 pub(crate) fn grow(disk: &dyn Disk, size: u64, how: Preallocation) -> Result<()> {
     disk.set_len(size)?;
     match how {
-        Preallocation::Off | Preallocation::Metadata => write_zeroes(disk, 0..size.min(FIRST_BLOCK)),
+        Preallocation::Off | Preallocation::Metadata => {
+            let first = if disk.status()?.kind == DiskKind::Regular { FIRST_BLOCK } else { FIRST_SECTOR };
+            write_zeroes(disk, 0..size.min(first))
+        }
         Preallocation::Falloc | Preallocation::Full => fill(disk, 0..size, how),
     }
 }

@@ -160,7 +160,11 @@ fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<N
         return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
     }
     let disk = draft.disk();
-    grow(&*disk, size, preallocation).context(|| "Could not resize file".to_owned())?;
+    grow(&*disk, size, preallocation).map_err(|error| match (error.kind(), error.os_code()) {
+        // Not the operating system's refusal, but a device that is too small.
+        (journal::ErrorKind::Unsupported, None) => Error::unsupported("Cannot grow device files"),
+        _ => Error::from(error).context("Could not resize file"),
+    })?;
     let driver = Raw::whole(disk, Access::Write)?;
     let image = Image::new(request.target.display().to_string(), Box::new(driver), None);
     Ok(NewImage { image, drafts: vec![draft] })
