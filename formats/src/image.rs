@@ -99,14 +99,10 @@ impl Image {
         self.backing_name.as_deref()
     }
 
-    /// The name of one of its files.
+    /// The name of what holds these bytes, one of the children.
     pub fn name_of(&self, disk: &Arc<dyn Disk>) -> &NodeName {
-        let files = self.children.iter().filter_map(|child| match &child.below {
-            Below::File(file) => Some(file),
-            Below::Image(_) => None,
-        });
-        let named = files.into_iter().find(|file| Arc::ptr_eq(&file.disk, disk));
-        named.map_or(&self.name, |file| &file.name)
+        let child = self.children.iter().find(|child| Arc::ptr_eq(&child.disk, disk));
+        child.map_or(&self.name, |child| child.below.name())
     }
 
     /// The file that this image lies in.
@@ -134,6 +130,8 @@ pub struct Child {
     pub role: &'static str,
     /// What it is.
     pub below: Below,
+    /// Its bytes: of a file as they are, of an image as a guest sees them.
+    pub disk: Arc<dyn Disk>,
 }
 
 /// What holds an image.

@@ -48,7 +48,9 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     }
     let name = subject.name(subject.operand(args)?)?;
     let image = name.open(&env.context(), subject.flags())?;
-    let end = length.map_or(u64::MAX, |length| start.saturating_add(length));
+    // A range that ends past the largest offset is empty, as it is to qemu-img.
+    let end = length
+        .map_or(u64::MAX, |length| start.checked_add(length).filter(|end| *end <= MAX_SIZE).unwrap_or(0));
     let runs = map::map(&image, start..end);
     match subject.form {
         Form::Human => print_table(env, runs),

@@ -8,7 +8,7 @@ use journal::{Access, Caching, Disk, DiskKind, OpenOptions};
 use super::claim::{Locking, Need};
 use super::image::Opener;
 use crate::error::ResultExt;
-use crate::image::{Below, FileNode, NodeName, Parts};
+use crate::image::{Below, Child, FileNode, NodeName, Parts};
 use crate::layered::ImageDisk;
 use crate::options::{DriverName, NodeOptions, ProtocolNode};
 use crate::raw::Raw;
@@ -19,6 +19,12 @@ pub(super) struct Opened {
     pub(super) below: Below,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) locking: Locking,
+}
+
+impl Opened {
+    pub(super) fn into_child(self, role: &'static str) -> Child {
+        Child { role, below: self.below, disk: self.disk }
+    }
 }
 
 impl Opener<'_> {

@@ -116,14 +116,19 @@ impl Opener<'_> {
     }
 
     fn open_driver(&self, options: &ImageOptions, file: Opened, need: Need) -> Result<Driven> {
-        let identity = file.disk.status().ok().map(|status| status.identity);
-        let children = vec![Child { role: "file", below: file.below }];
+        let disk = Arc::clone(&file.disk);
+        let identity = disk.status().ok().map(|status| status.identity);
+        let children = vec![file.into_child("file")];
         let mut driven = match &options.format {
             FormatOptions::Raw(raw) => {
-                let driver = Box::new(Raw::open(file.disk, raw, self.flags.access)?);
+                let driver = Box::new(Raw::open(disk, raw, self.flags.access)?);
                 Driven { driver, children, identity: None }
             }
-            FormatOptions::Qcow2 => self.open_qcow2(options, file.disk, children, need)?,
+            FormatOptions::Qcow2(qcow2) => {
+                let driven = self.open_qcow2(options, disk, children, need)?;
+                qcow2.check(&driven.0)?;
+                Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
+            }
             FormatOptions::Unsupported(format) => return Err(not_supported(format.name())),
             FormatOptions::Probe => return Err(not_supported(Format::Raw.name())),
         };
@@ -137,20 +142,22 @@ impl Opener<'_> {
         disk: Arc<dyn Disk>,
         mut children: Vec<Child>,
         need: Need,
-    ) -> Result<Driven> {
+    ) -> Result<(Qcow2, Vec<Child>)> {
         let opened = RefCell::new(None);
         let open = |filename: Option<&OsStr>, options: Dict| {
             let node = ParsedNode::new(filename, options, Slot::File)?.node;
-            let Opened { below, disk, locking } = self.open_below(node, need)?;
-            need.of_data_file().claim(&*disk, locking)?;
-            *opened.borrow_mut() = Some(Child { role: "data-file", below });
+            let file = self.open_below(node, need)?;
+            need.of_data_file().claim(&*file.disk, file.locking)?;
+            let disk = Arc::clone(&file.disk);
+            *opened.borrow_mut() = Some(file.into_child("data-file"));
             Ok(disk)
         };
         let given = if options.data_file.is_empty() || !self.flags.data {
             None
         } else {
-            refuse_reference(&options.data_file)?;
-            Some(open(None, options.data_file.clone())?)
+            let mut data_file = options.data_file.clone();
+            refuse_reference(&mut data_file)?;
+            Some(open(None, data_file)?)
         };
         let open_data_file = |filename: &[u8]| {
             self.pass_gate(&children, "data-file", filename)?;
@@ -158,9 +165,9 @@ impl Opener<'_> {
         };
         let request =
             OpenRequest { flags: &self.flags, data_file: given.as_ref(), open_data_file: &open_data_file };
-        let driver = Box::new(Qcow2::open(disk, &request)?);
+        let driver = Qcow2::open(disk, &request)?;
         children.extend(opened.take());
-        Ok(Driven { driver, children, identity: None })
+        Ok((driver, children))
     }
 
     /// Opens what is behind an image, and puts everything together.
@@ -206,7 +213,7 @@ impl Opener<'_> {
     }
 
     fn open_behind(&self, behind: &Behind<'_>, mut overrides: Dict, need: Need) -> Result<Image> {
-        refuse_reference(&overrides)?;
+        refuse_reference(&mut overrides)?;
         let filename = if overrides.has("file.filename") { None } else { behind.name };
         let reference = behind.driver.backing();
         if let (Some(BackingReference { name, .. }), Some(_)) = (reference, filename) {

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use claim::Need;
 use image::Opener;
+use journal::Caching;
 
 use crate::error::ResultExt;
 use crate::options::{Dict, ParsedNode, Scalar, Slot, image_opts, name};
@@ -86,9 +87,12 @@ fn tell(warnings: &[String]) {
 fn open_tree(
     context: &OpenContext<'_>,
     filename: Option<&OsStr>,
-    options: Dict,
+    mut options: Dict,
     flags: OpenFlags,
 ) -> Result<Image> {
+    if flags.cache.caching == Caching::Direct && !options.has("cache.direct") {
+        options.put("cache.direct", Scalar::Bool(true));
+    }
     let parsed = ParsedNode::new(filename, options, Slot::Image)?;
     tell(&parsed.warnings);
     Opener { context, flags, above: None }.open(parsed.node, Need::of(&flags))

@@ -90,6 +90,11 @@ impl Dict {
         self.get(key).is_some()
     }
 
+    /// Those of the keys that are there, with their values.
+    pub(super) fn spelled(&self, keys: &[&'static str]) -> Vec<(&'static str, Scalar)> {
+        keys.iter().filter_map(|key| self.get(key).map(|value| (*key, value.clone()))).collect()
+    }
+
     /// Puts a value under a key, in place of what was there.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: Scalar) {
         let key = key.into();

@@ -1,6 +1,7 @@
 //! The drivers' names, and what each can be told.
 
 use super::dict::{Dict, Scalar};
+use super::qcow2::Qcow2Options;
 use super::take;
 use crate::{Error, Format, Result};
 
@@ -109,6 +110,8 @@ pub(crate) fn not_supported(driver: &str) -> Error {
 /// Options that every node has.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GenericOptions {
+    /// What the node is called.
+    pub node_name: Option<String>,
     /// Never write.
     pub read_only: Option<bool>,
     /// Take no locks that deny others.
@@ -121,8 +124,9 @@ pub struct GenericOptions {
 
 impl GenericOptions {
     pub(super) fn take(options: &mut Dict) -> Result<Self> {
-        if let Some(name) = options.take_text("node-name") {
-            check_node_name(&name.to_string_lossy())?;
+        let node_name = options.take("node-name").and_then(|name| name.spelled());
+        if let Some(name) = &node_name {
+            check_node_name(name)?;
         }
         let read_only = take::switch(options, "read-only")?;
         take::switch(options, "auto-read-only")?;
@@ -136,15 +140,21 @@ impl GenericOptions {
         }
         let direct = take::switch(options, "cache.direct")?;
         let no_flush = take::switch(options, "cache.no-flush")?;
-        Ok(Self { read_only, force_share, direct, no_flush })
+        Ok(Self { node_name, read_only, force_share, direct, no_flush })
     }
 }
 
+/// Longer names QEMU could not keep.
+const MAX_NODE_NAME: usize = 31;
+
 fn check_node_name(name: &str) -> Result<()> {
-    if name.is_empty() || super::image_opts::is_identifier(name.as_bytes()) {
-        return Ok(());
+    if !super::image_opts::is_identifier(name.as_bytes()) {
+        return Err(Error::invalid(format!("Invalid node-name: '{name}'")));
     }
-    Err(Error::invalid(format!("Invalid node-name: '{name}'")))
+    if name.len() > MAX_NODE_NAME {
+        return Err(Error::invalid("Node name too long"));
+    }
+    Ok(())
 }
 
 /// Takes `discard`; whether it is passed on.
@@ -196,9 +206,8 @@ pub enum FormatOptions {
     Probe,
     /// Raw.
     Raw(RawOptions),
-    /// qcow2: all its options are hints about memory and maintenance that a single command does not
-    /// need, so nothing remains but that they were well-formed.
-    Qcow2,
+    /// qcow2.
+    Qcow2(Qcow2Options),
     /// A format without a driver yet.
     Unsupported(Format),
 }
@@ -208,7 +217,7 @@ impl FormatOptions {
     pub(super) fn take(format: Format, options: &mut Dict) -> Result<Self> {
         match format {
             Format::Raw => RawOptions::take(options).map(Self::Raw),
-            Format::Qcow2 => take_qcow2(options).map(|()| Self::Qcow2),
+            Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -219,7 +228,8 @@ impl FormatOptions {
     pub(crate) fn spelled(&self) -> &[(&'static str, Scalar)] {
         match self {
             Self::Raw(raw) => &raw.spelled,
-            Self::Probe | Self::Qcow2 | Self::Unsupported(_) => &[],
+            Self::Qcow2(qcow2) => &qcow2.spelled,
+            Self::Probe | Self::Unsupported(_) => &[],
         }
     }
 }
@@ -237,10 +247,7 @@ pub struct RawOptions {
 
 impl RawOptions {
     fn take(options: &mut Dict) -> Result<Self> {
-        let spelled = ["offset", "size"]
-            .into_iter()
-            .filter_map(|key| options.get(key).map(|value| (key, value.clone())))
-            .collect();
+        let spelled = options.spelled(&["offset", "size"]);
         let offset = take::size(options, "offset")?.unwrap_or(0);
         let size = take::size(options, "size")?;
         Ok(Self { offset, size, spelled })
@@ -249,68 +256,5 @@ impl RawOptions {
     /// Whether the disk is the whole file.
     pub fn is_whole_file(&self) -> bool {
         self.offset == 0 && self.size.is_none()
-    }
-}
-
-const QCOW2_SWITCHES: [&str; 14] = [
-    "lazy-refcounts",
-    "pass-discard-request",
-    "pass-discard-snapshot",
-    "pass-discard-other",
-    "discard-no-unref",
-    "overlap-check.main-header",
-    "overlap-check.active-l1",
-    "overlap-check.active-l2",
-    "overlap-check.refcount-table",
-    "overlap-check.refcount-block",
-    "overlap-check.snapshot-table",
-    "overlap-check.inactive-l1",
-    "overlap-check.inactive-l2",
-    "overlap-check.bitmap-directory",
-];
-
-fn take_qcow2(options: &mut Dict) -> Result<()> {
-    if let Some(format) = options.get("encrypt.format").and_then(Scalar::spelled) {
-        return Err(Error::invalid(format!(
-            "No encryption in image header, but options specified format '{format}'"
-        )));
-    }
-    options.take_subtree("encrypt");
-    for key in QCOW2_SWITCHES {
-        take::switch(options, key)?;
-    }
-    take_overlap_check(options)?;
-    let total = take::size(options, "cache-size")?;
-    let l2 = take::size(options, "l2-cache-size")?;
-    let refcount = take::size(options, "refcount-cache-size")?;
-    take::size(options, "l2-cache-entry-size")?;
-    take::number(options, "cache-clean-interval")?;
-    check_cache_sizes(total, l2, refcount)
-}
-
-fn take_overlap_check(options: &mut Dict) -> Result<()> {
-    for key in ["overlap-check", "overlap-check.template"] {
-        let Some(level) = options.take(key).and_then(|value| value.spelled()) else { continue };
-        if !["none", "constant", "cached", "all"].contains(&level.as_str()) {
-            return Err(Error::invalid(format!(
-                "Unsupported value '{level}' for qcow2 option 'overlap-check'. \
-                 Allowed are any of the following: none, constant, cached, all"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_cache_sizes(total: Option<u64>, l2: Option<u64>, refcount: Option<u64>) -> Result<()> {
-    let Some(total) = total else { return Ok(()) };
-    match (l2, refcount) {
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time",
-        )),
-        (Some(l2), _) if l2 > total => Err(Error::invalid("l2-cache-size may not exceed cache-size")),
-        (_, Some(refcount)) if refcount > total => {
-            Err(Error::invalid("refcount-cache-size may not exceed cache-size"))
-        }
-        _ => Ok(()),
     }
 }

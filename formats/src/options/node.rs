@@ -1,6 +1,6 @@
 //! The typed tree.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use super::dict::{Dict, Scalar};
 use super::driver::{DriverName, FileOptions, FormatOptions, GenericOptions, not_supported};
@@ -84,18 +84,34 @@ pub struct ParsedNode {
 impl ParsedNode {
     /// The tree for a file name and options; each may say what the other does not.
     pub fn new(filename: Option<&OsStr>, options: Dict, slot: Slot) -> Result<Self> {
-        let mut warnings = Vec::new();
-        let node = parse(filename, options, slot, &mut warnings)?;
-        Ok(Self { node, warnings })
+        let mut said = Said::default();
+        let node = parse(filename, options, slot, &mut said)?;
+        Ok(Self { node, warnings: said.warnings })
     }
 }
 
-fn parse(
-    filename: Option<&OsStr>,
-    mut options: Dict,
-    slot: Slot,
-    warnings: &mut Vec<String>,
-) -> Result<NodeOptions> {
+/// What was met on the way through a tree.
+#[derive(Debug, Default)]
+struct Said {
+    warnings: Vec<String>,
+    node_names: Vec<String>,
+}
+
+impl Said {
+    /// Takes a node's generic options; its name must be its own.
+    fn generic(&mut self, options: &mut Dict) -> Result<GenericOptions> {
+        let generic = GenericOptions::take(options)?;
+        if let Some(name) = &generic.node_name {
+            if self.node_names.contains(name) {
+                return Err(Error::invalid(format!("Duplicate nodes with node-name='{name}'")));
+            }
+            self.node_names.push(name.clone());
+        }
+        Ok(generic)
+    }
+}
+
+fn parse(filename: Option<&OsStr>, mut options: Dict, slot: Slot, said: &mut Said) -> Result<NodeOptions> {
     let filename = match filename {
         Some(filename) => match name::json(filename) {
             Some(text) => {
@@ -110,9 +126,9 @@ fn parse(
         options.take_text("driver").map(|name| DriverName::from_name(&name.to_string_lossy())).transpose()?;
     match (driver, slot) {
         (Some(DriverName::Unsupported(driver)), _) => Err(not_supported(driver)),
-        (Some(DriverName::Format(format)), _) => parse_format(Some(format), filename, options, warnings),
-        (None, Slot::Image) => parse_format(None, filename, options, warnings),
-        (driver, _) => parse_protocol(driver, filename, options),
+        (Some(DriverName::Format(format)), _) => parse_format(Some(format), filename, options, said),
+        (None, Slot::Image) => parse_format(None, filename, options, said),
+        (driver, _) => parse_protocol(driver, filename, options, said),
     }
 }
 
@@ -124,43 +140,51 @@ fn parse_json(text: &[u8]) -> Result<Dict> {
 }
 
 fn parse_protocol(
-    driver: Option<DriverName>,
+    mut driver: Option<DriverName>,
     filename: Option<&OsStr>,
     mut options: Dict,
+    said: &mut Said,
 ) -> Result<NodeOptions> {
-    let mut driver = driver;
     if let Some(filename) = filename {
         if options.has("filename") {
             return Err(Error::invalid("Can't specify 'file' and 'filename' options at the same time"));
         }
-        let named = name::protocol(filename).map(DriverName::from_protocol).transpose()?;
-        if let (None, Some(DriverName::Unsupported(driver))) = (driver, named) {
-            return Err(not_supported(driver));
-        }
-        // An explicit driver strips only its own protocol from the name.
-        let own = named.is_some() && (driver.is_none() || driver == named);
-        let plain = if own { name::without_protocol(filename) } else { filename.to_owned() };
+        let (named, plain) = split_protocol(driver, filename)?;
         options.put("filename", Scalar::Text(plain));
-        driver = driver.or(named.filter(|named| *named == DriverName::HostDevice));
+        driver = driver.or(named);
     }
     if driver.is_none() && options.get("filename").and_then(Scalar::as_text).is_none() {
         return Err(Error::invalid("Must specify either driver or file"));
     }
-    let generic = GenericOptions::take(&mut options)?;
+    let generic = said.generic(&mut options)?;
     let file = FileOptions::take(&mut options, generic.direct == Some(true))?;
     Ok(NodeOptions::Protocol(ProtocolNode { driver, options: file, generic, unknown: options }))
+}
+
+/// The driver that a file name names, and the name without that. An explicit driver knows only
+/// its own protocol, and `file:` leaves open whether the file is a device.
+fn split_protocol(driver: Option<DriverName>, filename: &OsStr) -> Result<(Option<DriverName>, OsString)> {
+    let Some(protocol) = name::protocol(filename) else { return Ok((None, filename.to_owned())) };
+    match (driver, DriverName::from_protocol(protocol)) {
+        (Some(driver), Ok(named)) if driver == named => Ok((Some(named), name::without_protocol(filename))),
+        (Some(_), _) => Ok((None, filename.to_owned())),
+        (None, Ok(DriverName::Unsupported(driver))) => Err(not_supported(driver)),
+        (None, Ok(DriverName::File)) => Ok((None, name::without_protocol(filename))),
+        (None, Ok(named)) => Ok((Some(named), name::without_protocol(filename))),
+        (None, Err(error)) => Err(error),
+    }
 }
 
 fn parse_format(
     format: Option<Format>,
     filename: Option<&OsStr>,
     mut options: Dict,
-    warnings: &mut Vec<String>,
+    said: &mut Said,
 ) -> Result<NodeOptions> {
-    let backing = take_backing(&mut options, warnings)?;
-    let file = parse_file(format, filename, &mut options, warnings)?;
-    let data_file = take_child(&mut options, "data-file")?;
-    let generic = GenericOptions::take(&mut options)?;
+    let backing = take_backing(&mut options, said);
+    let file = parse_file(format, filename, &mut options, said)?;
+    let data_file = take_child(&mut options, "data-file");
+    let generic = said.generic(&mut options)?;
     let format = match format {
         Some(format) => FormatOptions::take(format, &mut options)?,
         None => FormatOptions::Probe,
@@ -181,20 +205,23 @@ fn parse_file(
     format: Option<Format>,
     filename: Option<&OsStr>,
     options: &mut Dict,
-    warnings: &mut Vec<String>,
+    said: &mut Said,
 ) -> Result<NodeOptions> {
-    let below = options.take_subtree("file");
+    let mut below = options.take_subtree("file");
     let reference = options.take_text("file");
     match (reference, filename.is_some() || !below.is_empty()) {
-        (Some(_), true) => Err(Error::invalid(
-            "Cannot reference an existing block device with additional options or a new filename",
-        )),
+        (Some(_), true) => Err(ambiguous_reference()),
         (Some(reference), false) => Err(no_such_node(&reference)),
         (None, false) => Err(Error::invalid(match format {
             Some(_) => "A block device must be specified for \"file\"",
             None => "Must specify either driver or file",
         })),
-        (None, true) => parse(filename, below, Slot::File, warnings),
+        (None, true) => {
+            if let (Some(direct), false) = (options.get("cache.direct"), below.has("cache.direct")) {
+                below.put("cache.direct", direct.clone());
+            }
+            parse(filename, below, Slot::File, said)
+        }
     }
 }
 
@@ -207,40 +234,45 @@ fn no_such_node(reference: &OsStr) -> Error {
     )
 }
 
-fn take_backing(options: &mut Dict, warnings: &mut Vec<String>) -> Result<Backing> {
+fn ambiguous_reference() -> Error {
+    Error::invalid("Cannot reference an existing block device with additional options or a new filename")
+}
+
+fn take_backing(options: &mut Dict, said: &mut Said) -> Backing {
     let none = match options.get("backing") {
         Some(Scalar::Null) => true,
         Some(Scalar::Text(name)) if name.is_empty() => {
-            warnings.push("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead".to_owned());
+            let warning = "Use of \"backing\": \"\" is deprecated; use \"backing\": null instead";
+            said.warnings.push(warning.to_owned());
             true
         }
         _ => false,
     };
     if none {
         options.take("backing");
-        return Ok(Backing::None);
+        return Backing::None;
     }
-    Ok(Backing::Header(take_child(options, "backing")?))
+    Backing::Header(take_child(options, "backing"))
 }
 
 /// Options for a child that the header names; a reference stays as it is, under the empty key.
-fn take_child(options: &mut Dict, name: &str) -> Result<Dict> {
+fn take_child(options: &mut Dict, name: &str) -> Dict {
     let mut child = options.take_subtree(name);
     if let Some(reference) = options.take_text(name) {
-        if !child.is_empty() {
-            return Err(Error::invalid(
-                "Cannot reference an existing block device with additional options or a new filename",
-            ));
-        }
         child.put("", Scalar::Text(reference));
     }
-    Ok(child)
+    child
 }
 
-/// Whether the options of a child name a node, which there is none of.
-pub(crate) fn refuse_reference(child: &Dict) -> Result<()> {
-    match child.get("").and_then(Scalar::as_text) {
-        Some(reference) => Err(no_such_node(reference)),
+/// Refuses options of a child that name a node, which there is none of.
+pub(crate) fn refuse_reference(child: &mut Dict) -> Result<()> {
+    match child.take_text("") {
+        Some(_) if !child.is_empty() => Err(ambiguous_reference()),
+        Some(reference) => Err(no_such_node(&reference)),
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

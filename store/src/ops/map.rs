@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use formats::engine::{Status, layer_status};
-use formats::{Image, NodeName, Result};
+use formats::{Below, Child, Format, Image, NodeName, Result};
 
 /// A run of guest bytes that are all alike and lie one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,14 +73,26 @@ impl<'a> Iterator for Runs<'a> {
 fn entry_at(image: &Image, at: u64, len: u64) -> Result<MapEntry<'_>> {
     let mut layer = image;
     let mut depth = 0;
-    let mut status = layer_status(layer, at, len)?;
+    let (mut holder, mut status) = held(layer, at, len)?;
     while !status.zero && !status.data {
         let Some(backing) = layer.backing() else { break };
         layer = backing;
         depth += 1;
-        status = layer_status(layer, at, status.len)?;
+        (holder, status) = held(layer, at, status.len)?;
     }
-    Ok(entry(layer, at, depth, &status))
+    Ok(entry(holder, at, depth, &status))
+}
+
+/// What one layer says of a run, and which image says it: raw over another image has nothing to say
+/// itself.
+fn held(layer: &Image, at: u64, len: u64) -> Result<(&Image, Status)> {
+    let status = layer_status(layer, at, len)?;
+    match (layer.format(), layer.children(), &status.host) {
+        (Format::Raw, [Child { below: Below::Image(below), .. }], Some((_, offset))) => {
+            held(below, offset.0, status.len)
+        }
+        _ => Ok((layer, status)),
+    }
 }
 
 fn entry<'a>(layer: &'a Image, start: u64, depth: u32, status: &Status) -> MapEntry<'a> {
