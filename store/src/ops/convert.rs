@@ -97,7 +97,9 @@ impl Convert {
     /// Does it.
     pub fn run(self, context: &OpenContext<'_>, progress: &dyn Progress) -> Result<()> {
         let sources = self.open_sources(context)?;
-        let total = sources.iter().map(Image::virtual_size).sum();
+        let mut sizes = sources.iter().map(Image::virtual_size);
+        let total = sizes.try_fold(0, u64::checked_add);
+        let total = total.ok_or_else(|| Error::invalid("The sources are too large together"))?;
         match &self.target {
             Target::New(target) => {
                 let plan = target.plan(total)?;
