@@ -29,6 +29,7 @@ use crate::program::Program;
 use crate::report::Failure;
 
 fn main() -> ExitCode {
+    share_memory_pools();
     let mut args = std::env::args_os();
     let program = Program::new(args.next());
     let out = Output::default();
@@ -39,3 +40,16 @@ fn main() -> ExitCode {
     };
     ExitCode::from(if code == 0 { written } else { code })
 }
+
+/// Callers limit the address space to a gigabyte, and the C library would reserve 64 MiB of it for
+/// every thread.
+#[cfg(target_env = "gnu")]
+fn share_memory_pools() {
+    // SAFETY: sets a limit of the allocator; no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn share_memory_pools() {}
