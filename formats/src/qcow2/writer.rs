@@ -1,13 +1,14 @@
 //! [`Writer`] over a [`Session`], safe to use from several threads.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use journal::Zeroing;
 
 use super::geometry::Geometry;
 use super::session::Session;
-use crate::{Allocation, Codec, Compression, Durability, Error, GuestOffset, Result, Writer};
+use crate::{Allocation, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset, Result, Writer};
 
 /// Changes an image. Only finding places and linking them happens one at a time; writing to them
 /// does not.
@@ -63,6 +64,10 @@ impl Writer for Qcow2Writer {
         let place = self.session().place_compressed(at, payload.len() as u64)?;
         place.disk.write_at(place.offset.0, payload)?;
         self.session().link_compressed(&place)
+    }
+
+    fn store_bitmap(&self, info: &BitmapInfo, dirty: &[Range<u64>]) -> Result<()> {
+        self.session().store_bitmap(info, dirty)
     }
 
     fn commit(&self, durability: Durability) -> Result<()> {

@@ -25,6 +25,7 @@ impl Session {
             }
         }
         let old_header = self.header.clone();
+        self.settle_bitmaps()?;
         self.tables.settle(self.mode, &mut self.space)?;
         let gone = self.space.settle()?;
         self.header.l1 = self.tables.location();

@@ -127,6 +127,7 @@ impl Session {
     }
 
     fn link_as(&mut self, allocation: &Allocation, content: Content) -> Result<()> {
+        self.bitmaps.record(allocation.at, allocation.len);
         for mut piece in self.pieces(allocation.at, allocation.len) {
             self.tables.own(piece.index.l1, &mut self.space)?;
             if content == Content::Reserved {
@@ -173,6 +174,7 @@ impl Session {
 
     /// See [`crate::Writer::zero`].
     pub fn zero(&mut self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
+        self.bitmaps.record(at, len);
         if let Some(data) = self.raw_data() {
             data.zero(at.0..at.0 + len, how)?;
         }
@@ -236,6 +238,7 @@ impl Session {
 
     /// See [`crate::Writer::discard`].
     pub fn discard(&mut self, at: GuestOffset, len: u64) -> Result<()> {
+        self.bitmaps.record(at, len);
         if let Some(data) = self.raw_data() {
             data.zero(at.0..at.0 + len, Zeroing::Unmap)?;
         }

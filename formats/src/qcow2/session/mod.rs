@@ -5,6 +5,7 @@
 //!   compressed    packing compressed clusters
 //!   fill          what a partly written cluster must keep
 //!   preallocate   places for clusters that are written later
+//!   bitmaps       persistent bitmaps
 //!     │
 //!   tables        L1 and L2 tables        space   reference counts and free clusters
 //!     └──────────── cache · ranges ─────────┘
@@ -20,6 +21,7 @@
 //!
 //! In [`Mode::InPlace`] nobody knows the file yet, and everything is written where it stands.
 
+mod bitmaps;
 mod cache;
 mod commit;
 mod compressed;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 
 use journal::Disk;
 
+use self::bitmaps::BitmapSet;
 pub use self::preallocate::Layout;
 use self::ranges::RangeSet;
 use self::space::Space;
@@ -73,6 +76,7 @@ pub struct Session {
     geometry: Geometry,
     space: Space,
     tables: Tables,
+    bitmaps: BitmapSet,
     /// Clusters that were handed out and are not linked yet.
     prepared: RangeSet,
     /// Where the next compressed cluster may continue.
@@ -104,7 +108,7 @@ impl Session {
         }
         header.refcount_table = space.location();
         let tables = Tables::create(Arc::clone(&files.main), geometry, header.l1);
-        Ok(Self::new(Mode::InPlace, files, header, space, tables))
+        Ok(Self::new(Mode::InPlace, files, header, space, tables, BitmapSet::default()))
     }
 
     /// Begins to change an existing image.
@@ -120,10 +124,18 @@ impl Session {
         let tables = Tables::open(Arc::clone(main), geometry, header.l1)?;
         tables.guard(&mut space);
         space.guard(header.snapshots.offset, u64::from(header.snapshots.count.min(1)));
-        Ok(Self::new(Mode::Shadow, files, header, space, tables))
+        let bitmaps = BitmapSet::open(&**main, &geometry, &header)?;
+        Ok(Self::new(Mode::Shadow, files, header, space, tables, bitmaps))
     }
 
-    fn new(mode: Mode, files: Files, header: Header, space: Space, tables: Tables) -> Self {
+    fn new(
+        mode: Mode,
+        files: Files,
+        header: Header,
+        space: Space,
+        tables: Tables,
+        bitmaps: BitmapSet,
+    ) -> Self {
         let geometry = header.geometry();
         Self {
             mode,
@@ -132,6 +144,7 @@ impl Session {
             geometry,
             space,
             tables,
+            bitmaps,
             prepared: RangeSet::default(),
             tail: None,
             content_end: 0,
