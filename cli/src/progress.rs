@@ -108,7 +108,11 @@ impl Drop for Meter<'_> {
     fn drop(&mut self) {
         match &self.face {
             Face::Line => self.out.print("\n"),
-            Face::Bar(bar) => bar.abandon(),
+            // What is printed from now on begins on a line of its own.
+            Face::Bar(bar) => {
+                bar.abandon();
+                let _ = std::io::stdout().write_all(b"\n");
+            }
             Face::Signal => {}
         }
     }

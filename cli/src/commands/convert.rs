@@ -210,6 +210,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let request = given.request(sources, target)?;
     let wanted = Wanted::from_flags(given.progress, given.quiet);
     let meter = Meter::new(env.out, wanted, 1);
+    meter.start();
     request.run(&env.context(), &meter)?;
     Ok(SUCCESS)
 }
