@@ -9,7 +9,7 @@ mod common;
 use std::path::Path;
 
 use common::{Scratch, open_qcow2, qemu_img, qemu_io};
-use formats::OpenFlags;
+use formats::{Driver, OpenFlags};
 
 /// What opening for `map` says on standard error: nothing where it succeeds.
 fn ours(path: &Path, flags: &OpenFlags) -> String {
@@ -162,5 +162,65 @@ fn every_field_of_the_snapshot_table() {
         for (at, size) in [(0, 8), (8, 4), (12, 2), (14, 2), (36, 4)] {
             victim.compare(&scratch, table + at, &value.to_be_bytes()[8 - size..]);
         }
+    }
+}
+
+/// An encrypted image, or nothing where this QEMU cannot make it.
+fn encrypted(scratch: &Scratch, options: &str) -> Option<Victim> {
+    let path = scratch.path("encrypted");
+    let image = path.to_str().unwrap();
+    let options = format!("encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=1{options}");
+    let object = ["--object", "secret,id=key,data=open"];
+    let create = [&["create", "-q"], &object[..], &["-f", "qcow2", "-o", &options, image, "1M"]].concat();
+    qemu_img(&create).status.success().then(|| Victim { bytes: std::fs::read(&path).unwrap() })
+}
+
+#[test]
+fn what_can_be_told_of_encrypted_images() {
+    let scratch = Scratch::new();
+    let others = [
+        "",
+        ",encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256",
+        ",encrypt.hash-alg=sha512",
+    ];
+    for options in others {
+        let victim = encrypted(&scratch, options).unwrap();
+        let path = scratch.path("encrypted");
+        std::fs::write(&path, &victim.bytes).unwrap();
+        let output = qemu_img(&["info", "--output=json", path.to_str().unwrap()]);
+        let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let driver = open_qcow2(&path, &OpenFlags { data: false, ..OpenFlags::READ }).unwrap();
+        let specific = driver.details().unwrap().specific.unwrap();
+        assert_eq!(specific.to_string(), info["format-specific"].to_string(), "{options}");
+        assert!(open_qcow2(&path, &OpenFlags::READ).is_err());
+    }
+}
+
+#[test]
+fn every_field_of_the_encryption_header() {
+    let scratch = Scratch::new();
+    let victim = encrypted(&scratch, "").unwrap();
+    let header = victim.word(victim.find(0x0537_be77) + 8);
+    let patches: [(usize, &[u8]); 12] = [
+        (0, b"X"),
+        (6, &[0, 3]),
+        (8, b"foo\0"),
+        (8, &[b'x'; 32]),
+        (40, b"foo\0"),
+        (40, b"cbc-foo\0"),
+        (40, &[b'x'; 32]),
+        (72, b"foo\0"),
+        (108, &[0, 0, 0, 7]),
+        (164, &[0; 4]),
+        (208, &[0, 0, 0, 1]),
+        (252, &[0, 0, 0, 1]),
+    ];
+    for (at, patch) in patches {
+        let path = scratch.path("victim");
+        let mut bytes = victim.bytes.clone();
+        bytes[header + at..header + at + patch.len()].copy_from_slice(patch);
+        std::fs::write(&path, bytes).unwrap();
+        let flags = OpenFlags { data: false, ..OpenFlags::READ };
+        assert_eq!(ours(&path, &flags), theirs(&path, "info"), "{at}: {patch:x?}");
     }
 }

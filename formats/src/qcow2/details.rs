@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::Qcow2;
 use super::feature::{Autoclear, Compatible, Incompatible};
 use super::geometry::Version;
-use super::header::{Encryption, Header};
+use super::header::Encryption;
+use super::luks::LuksHeader;
 use crate::{BitmapInfo, Codec, FormatDetails};
 
 /// The details of an image.
@@ -42,7 +43,7 @@ fn specific(image: &Qcow2) -> Map<String, Value> {
     if let Some(name) = header.extensions.data_file.as_ref().filter(|_| version_3) {
         put("data-file", json!(String::from_utf8_lossy(name)));
     }
-    if let Some(encryption) = encryption(header) {
+    if let Some(encryption) = encryption(image) {
         put("encrypt", encryption);
     }
     if version_3 {
@@ -68,9 +69,9 @@ fn bitmap(info: &BitmapInfo) -> Value {
     json!({ "flags": flags, "name": info.name, "granularity": info.granularity })
 }
 
-fn encryption(header: &Header) -> Option<Value> {
-    match header.encryption? {
+fn encryption(image: &Qcow2) -> Option<Value> {
+    match image.header().encryption? {
         Encryption::Aes => Some(json!({ "format": "aes" })),
-        Encryption::Luks => Some(json!({ "format": "luks" })),
+        Encryption::Luks => image.luks.as_ref().map(LuksHeader::details),
     }
 }

@@ -14,6 +14,7 @@
 //! * [`geometry`]: sizes and index arithmetic.
 //! * [`table`], [`cache`], [`map`]: from guest offsets to runs.
 //! * [`snapshot`], [`bitmap`]: what else an image holds.
+//! * `luks`: what can be told of an encrypted image.
 //! * `check`: whether all of it fits together.
 //! * [`open`]: all of it put together; [`details`]: what a person is told of it.
 //! * [`create`], [`session`], [`writer`]: new images and changes to existing ones.
@@ -28,6 +29,7 @@ pub mod extension;
 pub mod feature;
 pub mod geometry;
 pub mod header;
+mod luks;
 pub mod map;
 pub(crate) mod measure;
 pub mod open;
@@ -50,6 +52,7 @@ use self::cache::L2Cache;
 use self::entry::{L1Entry, RefcountTableEntry};
 use self::geometry::{Geometry, TABLE_ENTRY_SIZE, Version};
 use self::header::Header;
+use self::luks::LuksHeader;
 use self::map::Files;
 pub use self::open::OpenRequest;
 use self::refcount::RefcountWidth;
@@ -79,6 +82,8 @@ pub struct Qcow2 {
     /// What holes of the file mean, once somebody asked for data.
     holes: OnceLock<Holes>,
     corruption_told: AtomicBool,
+    /// The encryption header, where there is one.
+    luks: Option<LuksHeader>,
     /// How it is changed, if it was opened for that. The tables are the writer's then.
     writer: Option<Qcow2Writer>,
 }

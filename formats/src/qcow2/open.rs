@@ -13,6 +13,7 @@ use super::extension::BitmapsState;
 use super::feature::Autoclear;
 use super::geometry::{Geometry, Version};
 use super::header::{Header, Purpose, TableLocation, check_l1};
+use super::luks::LuksHeader;
 use super::snapshot::{self, SnapshotTable};
 use super::table::read_l1;
 use crate::error::ResultExt;
@@ -50,6 +51,8 @@ impl Qcow2 {
         let geometry = header.geometry();
         let l1 = read_l1(&*file, header.l1).context(|| "Could not read L1 table".to_owned())?;
         tell_of_stale_bitmaps(&header);
+        let luks = header.extensions.encryption.map(|location| LuksHeader::read(&*file, location));
+        let luks = luks.transpose()?;
         let data_file = open_data_file(&header, &geometry, request)?;
         if header.encryption.is_some() && request.flags.data {
             return Err(Error::unsupported("Encrypted qcow2 images are not supported yet"));
@@ -74,6 +77,7 @@ impl Qcow2 {
             bitmaps,
             holes: OnceLock::new(),
             corruption_told: AtomicBool::new(false),
+            luks,
             header,
             writer: None,
         };
@@ -101,6 +105,7 @@ impl Qcow2 {
             bitmaps: Vec::new(),
             holes: self.holes.clone(),
             corruption_told: AtomicBool::new(false),
+            luks: self.luks.clone(),
             header: Header { l1: snapshot.l1, snapshots: TableLocation::default(), ..self.header.clone() },
             writer: None,
         })

@@ -29,6 +29,7 @@ impl Qcow2 {
             bitmap_infos: Vec::new(),
             holes: OnceLock::from(Holes::Ignored),
             corruption_told: AtomicBool::new(false),
+            luks: None,
             header,
             writer: Some(Qcow2Writer::new(session)),
         }
