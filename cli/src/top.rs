@@ -66,8 +66,11 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
         Some(_) => Order::OptionsFirst,
         None => Order::Permute,
     };
+    tracing::debug!(command = command.name, "Begins.");
     let args = Args::new(getopt::parse(args, command.options, order));
-    match (command.run)(&Env { program, out }, &args) {
+    let outcome = (command.run)(&Env { program, out }, &args);
+    tracing::debug!(?outcome, "Ends.");
+    match outcome {
         Ok(code) => code,
         Err(failure) => {
             if let Some(text) = failure.asked(|| help::command(program, command)) {

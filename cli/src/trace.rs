@@ -113,7 +113,7 @@ impl Visit for Message<'_> {
     }
 }
 
-const HELP: &str = "journal::*\nformats::*\nstore::*\n";
+const HELP: &str = "journal::*\nformats::*\nstore::*\ntximg::*\n";
 
 #[expect(clippy::disallowed_methods, reason = "a log of this run, which need not survive anything")]
 fn create(path: &Path) -> Result<std::fs::File, Failure> {

@@ -123,3 +123,17 @@ fn its_own_name_stands_in_its_messages() {
     let told = Run::new(binary(), dir.path()).named("./qemu-img").args(["info", "-Z"]).run().err();
     assert_eq!(told, "./qemu-img info: invalid option -- 'Z'\nTry './qemu-img info --help' for more info\n");
 }
+
+#[test]
+fn a_trace_goes_where_it_is_sent() {
+    let dir = scene::empty();
+    script::run("sparse a 1M", dir.path());
+    let plain = run_tximg(dir.path(), ["info", "a"]);
+    let traced = run_tximg(dir.path(), ["-T", "formats::open*", "info", "a"]);
+    assert_eq!(traced.stdout, plain.stdout);
+    assert!(traced.err().contains("formats::open::file: Opened a file. file=a"), "{}", traced.err());
+    let filed = run_tximg(dir.path(), ["--trace", "enable=*,file=log", "info", "a"]);
+    assert_eq!((filed.stdout, filed.stderr), (plain.stdout, Vec::new()));
+    let log = std::fs::read_to_string(dir.path().join("log")).expect("the trace was written");
+    assert!(log.contains("tximg::top: Begins. command=\"info\""), "{log}");
+}

@@ -73,6 +73,7 @@ impl Opener<'_> {
             .fs
             .open(Path::new(filename), options)
             .context(|| format!("Could not open '{shown}'"))?;
+        tracing::debug!(file = %shown, ?options, "Opened a file.");
         let driver = driver_for(node.driver, disk.status()?.kind, &shown)?;
         match node.unknown.first_key() {
             Some(key) => {

@@ -109,6 +109,7 @@ impl Opener<'_> {
         let filename = file.below.name().exact().unwrap_or_default();
         let format = probe::probe(&*file.disk, filename)
             .context(|| "Could not read image for determining its format".to_owned())?;
+        tracing::debug!(file = %filename.to_string_lossy(), %format, "Looked for a format.");
         if format == Format::Raw && self.flags.access == Access::Write {
             warn_of_probing(&filename.to_string_lossy());
         }
