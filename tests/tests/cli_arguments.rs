@@ -149,6 +149,7 @@ fn numbers() {
         "convert -r N a.raw y",
         "map --start-offset N a.raw",
         "map --max-length N a.raw",
+        "measure --size N",
         "create x N",
         "bench -c 1 -s N a.raw",
         "bench -c 1 -o N a.raw",
@@ -211,7 +212,7 @@ fn objects() {
         "secret,id=s,data.x=3",
         "tls-cipher-suites,id=x",
     ];
-    for command in ["info", "compare", "map", "snapshot", "check", "convert", "create"] {
+    for command in ["info", "compare", "map", "snapshot", "check", "convert", "create", "measure", "dd"] {
         all_alike(definitions.map(|it| {
             vec![command.to_owned(), "--object".to_owned(), it.to_owned(), "a.raw".to_owned(), "b".to_owned()]
         }));
