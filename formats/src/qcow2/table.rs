@@ -40,7 +40,7 @@ impl L2Table {
 
     /// The entry at that index; nothing past the table's end.
     pub fn entry(&self, geometry: &Geometry, index: usize) -> L2Entry {
-        self.entries_from(geometry, index).next().unwrap_or(L2Entry::NONE)
+        entry_at(geometry, &self.bytes, index)
     }
 
     /// The entries from that index on.
@@ -53,6 +53,13 @@ impl L2Table {
     pub fn set(&mut self, geometry: &Geometry, index: usize, entry: L2Entry) {
         put_entry(geometry, Arc::<Vec<u8>>::make_mut(&mut self.bytes), index, entry);
     }
+}
+
+/// The entry at that index of an L2 table's bytes; nothing past the table's end.
+#[inline]
+pub fn entry_at(geometry: &Geometry, bytes: &[u8], index: usize) -> L2Entry {
+    let start = index * geometry.l2_entry_size() as usize;
+    entries(geometry, bytes.get(start..).unwrap_or_default()).next().unwrap_or(L2Entry::NONE)
 }
 
 /// Puts an entry into an L2 table's bytes; past the table's end, nothing happens.

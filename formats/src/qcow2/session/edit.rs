@@ -6,8 +6,9 @@ use journal::{DiskKind, Zeroing};
 
 use super::{Mode, Session};
 use crate::qcow2::entry::{ClusterKind, L2Entry, Ownership, SubclusterBitmap};
-use crate::qcow2::geometry::{GuestIndex, HostCluster, Version};
-use crate::{Allocation, GuestOffset, HostOffset, Result};
+use crate::qcow2::geometry::{Geometry, GuestIndex, HostCluster, Version};
+use crate::qcow2::table::{entry_at, put_entry};
+use crate::{Allocation, Error, GuestOffset, HostOffset, Result};
 
 /// Bytes that a new file is longer than what is in it.
 const GROWTH: u64 = 1 << 30;
@@ -34,6 +35,25 @@ enum Content {
     Reserved,
 }
 
+/// The entry of a cluster after a piece of it was linked to a place.
+fn linked(geometry: &Geometry, piece: &Piece, old: L2Entry, kind: ClusterKind, host: HostOffset) -> L2Entry {
+    let bitmap = match kind {
+        _ if !geometry.extended_l2 => SubclusterBitmap::NONE,
+        // What was compressed has been written out in full.
+        ClusterKind::Compressed(_) => SubclusterBitmap::new(u32::MAX, 0),
+        _ => SubclusterBitmap::new(old.bitmap.allocated() | piece.mask, old.bitmap.zero() & !piece.mask),
+    };
+    L2Entry::normal(host, Ownership::Sole).with_bitmap(bitmap)
+}
+
+/// The cluster that an entry refers to, if that is a whole one.
+fn place_of(kind: ClusterKind) -> Option<HostOffset> {
+    match kind {
+        ClusterKind::Normal(host) | ClusterKind::ZeroAllocated(host) => Some(host),
+        ClusterKind::Unallocated | ClusterKind::ZeroPlain | ClusterKind::Compressed(_) => None,
+    }
+}
+
 impl Session {
     /// See [`crate::Writer::prepare`].
     pub fn prepare(&mut self, at: GuestOffset, len: u64) -> Result<Allocation> {
@@ -45,15 +65,15 @@ impl Session {
             return Ok(Allocation { at, len, disk: Arc::clone(data), offset: HostOffset(at.0) });
         }
         let wanted = self.geometry.clusters_for(index.within + len);
-        let first = self.tables.entry(index)?;
-        let (host, clusters) = match self.reusable(first)? {
-            Some(host) => (host, self.reusable_run(index, host, wanted)?),
-            None => self.fresh_run(index, wanted)?,
+        let (stays, run) = self.run_at(index, wanted)?;
+        let (host, clusters) = match stays {
+            Some(host) => (host, run),
+            None => self.fresh_run(run)?,
         };
         let len = len.min((clusters << self.geometry.cluster_bits) - index.within);
         let allocation =
             Allocation { at, len, disk: Arc::clone(&self.files.main), offset: host + index.within };
-        if self.reusable(first)?.is_none() {
+        if stays.is_none() {
             self.fill_edges(&allocation)?;
         }
         Ok(allocation)
@@ -61,37 +81,31 @@ impl Session {
 
     /// The cluster behind an entry, if it may be written where it stands.
     fn reusable(&self, entry: L2Entry) -> Result<Option<HostOffset>> {
-        let (ClusterKind::Normal(host) | ClusterKind::ZeroAllocated(host)) = self.kind(entry)? else {
-            return Ok(None);
-        };
+        let Some(host) = place_of(self.kind(entry)?) else { return Ok(None) };
         let own = entry.is_copied() && self.space.is_own(self.geometry.host_cluster(host));
         Ok(own.then_some(host))
     }
 
-    /// How many clusters from `index` on may be written where they stand, one after another.
-    fn reusable_run(&mut self, index: GuestIndex, host: HostOffset, wanted: u64) -> Result<u64> {
+    /// How many clusters from `index` on, at most `wanted`, may be written where they stand, one
+    /// after another, and where that is; or how many may not.
+    fn run_at(&mut self, index: GuestIndex, wanted: u64) -> Result<(Option<HostOffset>, u64)> {
+        let Some(table) = self.tables.table(index.l1)? else { return Ok((None, wanted)) };
+        let mut entries = table.entries_from(&self.geometry, index.l2);
+        let host = self.reusable(entries.next().unwrap_or(L2Entry::NONE))?;
         let mut clusters = 1;
-        while clusters < wanted {
-            let entry = self.tables.entry(GuestIndex { l2: index.l2 + clusters as usize, ..index })?;
-            if self.reusable(entry)? != Some(host + (clusters << self.geometry.cluster_bits)) {
+        for entry in entries.take(wanted as usize - 1) {
+            let next = host.map(|host| host + (clusters << self.geometry.cluster_bits));
+            if self.reusable(entry)? != next {
                 break;
             }
             clusters += 1;
         }
-        Ok(clusters)
+        Ok((host, clusters))
     }
 
-    /// Takes clusters for as many guest clusters from `index` on as cannot stay where they are.
-    fn fresh_run(&mut self, index: GuestIndex, wanted: u64) -> Result<(HostOffset, u64)> {
-        let mut clusters = 1;
-        while clusters < wanted {
-            let entry = self.tables.entry(GuestIndex { l2: index.l2 + clusters as usize, ..index })?;
-            if self.reusable(entry)?.is_some() {
-                break;
-            }
-            clusters += 1;
-        }
-        let run = self.space.take(1, clusters)?;
+    /// Takes some clusters in a row, at most `wanted`.
+    fn fresh_run(&mut self, wanted: u64) -> Result<(HostOffset, u64)> {
+        let run = self.space.take(1, wanted)?;
         self.make_long_enough(run.end)?;
         let clusters = run.end - run.start;
         let host = self.geometry.host_offset(HostCluster(run.start));
@@ -128,36 +142,41 @@ impl Session {
 
     fn link_as(&mut self, allocation: &Allocation, content: Content) -> Result<()> {
         self.bitmaps.record(allocation.at, allocation.len);
-        for mut piece in self.pieces(allocation.at, allocation.len) {
-            self.tables.own(piece.index.l1, &mut self.space)?;
-            if content == Content::Reserved {
-                piece.mask = 0;
+        let geometry = self.geometry;
+        let mut replaced = Vec::new();
+        let mut pieces = self.pieces(allocation.at, allocation.len).peekable();
+        while let Some(first) = pieces.peek().copied() {
+            let l1 = first.index.l1;
+            let table = self.tables.own_bytes(l1, &mut self.space)?;
+            while let Some(mut piece) = pieces.next_if(|piece| piece.index.l1 == l1) {
+                if content == Content::Reserved {
+                    piece.mask = 0;
+                }
+                let host =
+                    (allocation.offset + (piece.at - allocation.at)).align_down(geometry.cluster_size());
+                let old = entry_at(&geometry, table, piece.index.l2);
+                let kind = old.validate(&geometry).map_err(|fault| Error::corrupt(fault.to_string()))?;
+                put_entry(&geometry, table, piece.index.l2, linked(&geometry, &piece, old, kind, host));
+                if place_of(kind) != Some(host) && kind != ClusterKind::Unallocated {
+                    replaced.push(kind);
+                }
             }
-            let host = allocation.offset + (piece.at - allocation.at);
-            self.link_piece(&piece, host.align_down(self.geometry.cluster_size()))?;
         }
+        for kind in replaced {
+            self.release_cluster(kind)?;
+        }
+        self.note_linked(allocation);
+        Ok(())
+    }
+
+    /// The allocation is not merely prepared any more.
+    fn note_linked(&mut self, allocation: &Allocation) {
         if self.files.data.is_none() {
             let first = self.geometry.host_cluster(allocation.offset).0;
             let end = self.geometry.clusters_for(allocation.offset.0 + allocation.len);
             self.prepared.remove(first..end);
             self.content_end = self.content_end.max(end << self.geometry.cluster_bits);
         }
-        Ok(())
-    }
-
-    fn link_piece(&mut self, piece: &Piece, host: HostOffset) -> Result<()> {
-        let old = self.tables.entry(piece.index)?;
-        let kind = self.kind(old)?;
-        let bitmap = match kind {
-            _ if !self.geometry.extended_l2 => SubclusterBitmap::NONE,
-            ClusterKind::Compressed(_) => SubclusterBitmap::new(u32::MAX, 0),
-            _ => SubclusterBitmap::new(old.bitmap.allocated() | piece.mask, old.bitmap.zero() & !piece.mask),
-        };
-        let stays = matches!(kind, ClusterKind::Normal(old) | ClusterKind::ZeroAllocated(old) if old == host);
-        if !stays {
-            self.release_cluster(kind)?;
-        }
-        self.tables.set(piece.index, L2Entry::normal(host, Ownership::Sole).with_bitmap(bitmap))
     }
 
     /// Drops the reference to what an entry referred to.

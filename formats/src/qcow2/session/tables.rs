@@ -11,7 +11,7 @@ use crate::error::ResultExt;
 use crate::qcow2::entry::{L1Entry, L2Entry, Ownership};
 use crate::qcow2::geometry::{Geometry, GuestIndex, TABLE_ENTRY_SIZE};
 use crate::qcow2::header::{MAX_L1_SIZE, TableLocation};
-use crate::qcow2::table::{L2Table, entries, put_entry, read_l1};
+use crate::qcow2::table::{L2Table, entry_at, put_entry, read_l1};
 use crate::{Error, HostOffset, Result};
 
 /// Memory for L2 tables.
@@ -99,11 +99,8 @@ impl Tables {
         let Some(offset) = self.table_offset(index.l1) else { return Ok(L2Entry::NONE) };
         self.load(index.l1, offset)?;
         let geometry = self.geometry;
-        let size = geometry.l2_entry_size() as usize;
         let bytes = self.l2.get(index.l1).map(|bytes| bytes.as_slice()).unwrap_or_default();
-        Ok(entries(&geometry, bytes.get(index.l2 * size..).unwrap_or_default())
-            .next()
-            .unwrap_or(L2Entry::NONE))
+        Ok(entry_at(&geometry, bytes, index.l2))
     }
 
     fn load(&mut self, l1: usize, offset: HostOffset) -> Result<()> {
@@ -155,6 +152,12 @@ impl Tables {
             Some(offset) => space.release(offset, self.geometry.cluster_size()),
             None => Ok(()),
         }
+    }
+
+    /// The bytes of an L2 table that is the session's own now, to be changed.
+    pub(super) fn own_bytes(&mut self, l1: usize, space: &mut Space) -> Result<&mut [u8]> {
+        self.own(l1, space)?;
+        Ok(self.l2.get_mut(l1).map(Vec::as_mut_slice).unwrap_or_default())
     }
 
     /// Stores the entry of one cluster, whose table the session owns.
