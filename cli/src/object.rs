@@ -217,16 +217,12 @@ fn check_id(id: &[u8]) -> Result<(), Failure> {
 }
 
 fn check_readable(file: &[u8]) -> Result<(), Failure> {
-    let reason = |error: std::io::Error| {
-        let text = error.to_string();
-        text.split(" (os error ").next().unwrap_or_default().to_owned()
-    };
     let complain = |verb: &str, reason: &str| {
         let quoted = ["“".as_bytes(), file, "”: ".as_bytes()].concat();
         Err(words(&[b"Unable to read ", file, b": ", verb.as_bytes(), b" ", &quoted, reason.as_bytes()]))
     };
     match std::fs::metadata(OsStr::from_bytes(file)) {
-        Err(error) => complain("Failed to open file", &reason(error)),
+        Err(error) => complain("Failed to open file", &journal::reason(&error)),
         Ok(status) if status.is_dir() => complain("Error reading file", "Is a directory"),
         Ok(_) => Ok(()),
     }

@@ -141,11 +141,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::silent(1),
-            _ => {
-                let text = error.to_string();
-                let reason = text.split(" (os error ").next().unwrap_or_default();
-                Self::message(format!("Could not write output: {reason}"))
-            }
+            _ => Self::message(format!("Could not write output: {}", journal::reason(&error))),
         }
     }
 }

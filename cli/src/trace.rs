@@ -55,7 +55,7 @@ impl Trace {
     /// Takes the patterns that a file lists, one a line; `#` begins a comment.
     fn add_listed(&mut self, path: &Path) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::message(format!("{}: {}", path.display(), reason(&error))))?;
+            .map_err(|error| Failure::message(format!("{}: {}", path.display(), journal::reason(&error))))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         self.patterns.extend(lines.map(str::to_owned));
         Ok(())
@@ -118,12 +118,8 @@ const HELP: &str = "journal::*\nformats::*\nstore::*\ntximg::*\n";
 #[expect(clippy::disallowed_methods, reason = "a log of this run, which need not survive anything")]
 fn create(path: &Path) -> Result<std::fs::File, Failure> {
     std::fs::File::create(path).map_err(|error| {
-        Failure::message(format!("Error opening logfile {}: {}", path.display(), reason(&error)))
+        Failure::message(format!("Error opening logfile {}: {}", path.display(), journal::reason(&error)))
     })
-}
-
-fn reason(error: &std::io::Error) -> String {
-    error.to_string().split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 /// The last pattern that matches decides.

@@ -99,9 +99,14 @@ impl Error {
     }
 }
 
-/// The C library's text for an error number, without Rust's "(os error N)".
+/// The C library's text for an error number.
 pub(crate) fn strerror(code: i32) -> String {
-    let text = io::Error::from_raw_os_error(code).to_string();
+    reason(&io::Error::from_raw_os_error(code))
+}
+
+/// An input or output error as the C library words it, without Rust's "(os error N)".
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),
         None => text,

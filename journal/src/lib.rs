@@ -37,7 +37,7 @@ pub mod sim;
 
 pub use buffer::{AlignedBuf, PAGE};
 pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Zeroing};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, reason};
 pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions};
 pub use lock::{Claim, Permissions};
 pub use real::RealFs;

@@ -258,7 +258,5 @@ fn fill_piece(input: &mut dyn Read, piece: &mut [u8]) -> Result<usize> {
 }
 
 fn stream_failed(attempt: &str, error: &std::io::Error) -> Error {
-    let text = error.to_string();
-    let reason = text.split(" (os error ").next().unwrap_or_default().to_owned();
-    Error::new(ErrorKind::Io, reason).context(format!("error while {attempt}"))
+    Error::new(ErrorKind::Io, journal::reason(error)).context(format!("error while {attempt}"))
 }

@@ -109,6 +109,5 @@ fn is_granular(writer: &dyn Writer, at: u64, len: u64) -> bool {
 }
 
 fn lost(error: &std::io::Error) -> Error {
-    let text = error.to_string();
-    Error::new(formats::ErrorKind::Io, text.split(" (os error ").next().unwrap_or_default())
+    Error::new(formats::ErrorKind::Io, journal::reason(error))
 }
