@@ -9,6 +9,7 @@ use std::path::Path;
 
 use formats::engine::{self, Write};
 use formats::{BitmapInfo, Durability, Image};
+use journal::RealFs;
 use written::{begin, qemu_img, reopen};
 
 const SIZE: u64 = 300 << 20;
@@ -40,7 +41,7 @@ fn copied_by_qemu_img(path: &Path) -> Image {
     let copy = path.with_extension("copy");
     let options = ["convert", "--bitmaps", "-O", "qcow2"].map(AsRef::as_ref);
     qemu_img(&[&options[..], &[path.as_ref(), copy.as_ref()]].concat());
-    reopen(&copy, None)
+    reopen(&RealFs, &copy, None)
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn stored_bitmaps_are_read_alike_by_both() {
         let path = directory.path().join("image");
         let fine = vec![0..512, 1024..4096, 5 << 20..9 << 20, SIZE - 512..SIZE];
         let coarse = vec![65536..3 * 65536, 100 << 20..200 << 20];
-        let new = begin(&path, options, SIZE);
+        let new = begin(&RealFs, &path, options, SIZE);
         engine::write(new.image(), 12345, Write::Data(&[7; 100_000])).unwrap();
         let writer = new.image().driver().writer().unwrap();
         writer.store_bitmap(&info("fine", 512, false), &fine).unwrap();
@@ -60,7 +61,7 @@ fn stored_bitmaps_are_read_alike_by_both() {
         assert_eq!(again.report(), "Bitmap already exists: fine");
         new.publish().unwrap();
         check(&path);
-        for image in [reopen(&path, None), copied_by_qemu_img(&path)] {
+        for image in [reopen(&RealFs, &path, None), copied_by_qemu_img(&path)] {
             assert_eq!(dirty(&image, "fine"), fine, "{options}");
             assert_eq!(dirty(&image, "coarse"), coarse, "{options}");
             assert!(dirty(&image, "empty").is_empty());
@@ -72,14 +73,14 @@ fn stored_bitmaps_are_read_alike_by_both() {
 fn bitmaps_that_record_learn_of_writes_and_others_do_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("image");
-    let new = begin(&path, "", SIZE);
+    let new = begin(&RealFs, &path, "", SIZE);
     let before = vec![1 << 20..2 << 20, 4 << 20..5 << 20];
     let writer = new.image().driver().writer().unwrap();
     writer.store_bitmap(&info("auto", 65536, true), &before).unwrap();
     writer.store_bitmap(&info("still", 65536, false), &before).unwrap();
     new.publish().unwrap();
 
-    let image = reopen(&path, None);
+    let image = reopen(&RealFs, &path, None);
     engine::write(&image, 2 << 20, Write::Data(&[1; 65536])).unwrap();
     engine::write(&image, 50 << 20, Write::Data(&[1; 1])).unwrap();
     image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
@@ -87,7 +88,7 @@ fn bitmaps_that_record_learn_of_writes_and_others_do_not() {
     image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
     drop(image);
     check(&path);
-    for image in [reopen(&path, None), copied_by_qemu_img(&path)] {
+    for image in [reopen(&RealFs, &path, None), copied_by_qemu_img(&path)] {
         let runs = dirty(&image, "auto");
         let bit = |at: u64| at..at + 65536;
         assert_eq!(runs, [1 << 20..(2 << 20) + 65536, 4 << 20..5 << 20, bit(50 << 20), bit(60 << 20)]);

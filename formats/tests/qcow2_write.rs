@@ -11,79 +11,9 @@ mod written;
 
 use std::path::{Path, PathBuf};
 
-use formats::codec::Encoder;
-use formats::engine::{self, Write};
-use formats::{Durability, GuestOffset, Image};
-use journal::Zeroing;
-use written::{begin, qemu_img, reopen};
-
-/// Numbers that look random and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let mixed = (self.0 ^ (self.0 >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 29)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
-
-/// Changes an image and its model in the same way.
-fn scramble(image: &Image, model: &mut [u8], numbers: &mut Numbers, steps: u64) {
-    let size = model.len() as u64;
-    let writer = image.driver().writer().unwrap();
-    for _ in 0..steps {
-        let at = numbers.below(size);
-        let longest = 1 << (6 + numbers.below(14));
-        let len = 1 + numbers.below(longest.min(size - at));
-        let range = at as usize..(at + len) as usize;
-        match numbers.below(10) {
-            0 => {
-                engine::write(image, at, Write::Zeroes { len, how: Zeroing::Unmap }).unwrap();
-                model[range].fill(0);
-            }
-            1 => {
-                engine::write(image, at, Write::Zeroes { len, how: Zeroing::Keep }).unwrap();
-                model[range].fill(0);
-            }
-            2 => {
-                let unit = writer.granularity();
-                let start = at.next_multiple_of(unit);
-                let end = if at + len == size { size } else { (at + len) / unit * unit };
-                if start < end {
-                    writer.discard(GuestOffset(start), end - start).unwrap();
-                    model[start as usize..end as usize].fill(0);
-                }
-            }
-            3 | 4 => compress_one(image, model, numbers, at),
-            _ => {
-                let bytes: Vec<u8> = (0..len).map(|_| numbers.next() as u8).collect();
-                engine::write(image, at, Write::Data(&bytes)).unwrap();
-                model[range].copy_from_slice(&bytes);
-            }
-        }
-    }
-}
-
-fn compress_one(image: &Image, model: &mut [u8], numbers: &mut Numbers, at: u64) {
-    let writer = image.driver().writer().unwrap();
-    let Some(compression) = writer.compression() else { return };
-    let size = compression.cluster_size as usize;
-    let start = at as usize / size * size;
-    let end = (start + size).min(model.len());
-    let value = numbers.next();
-    let cluster: Vec<u8> =
-        (0..size).map(|i| if i % 7 < 3 { (value >> (i % 8)) as u8 } else { i as u8 }).collect();
-    let mut payload = vec![0; size - 1];
-    if let Some(len) = Encoder::new(compression.codec).unwrap().encode(&cluster, &mut payload) {
-        writer.write_compressed(GuestOffset(start as u64), &payload[..len]).unwrap();
-        model[start..end].copy_from_slice(&cluster[..end - start]);
-    }
-}
+use formats::{Durability, Image, engine};
+use journal::RealFs;
+use written::{Numbers, begin, qemu_img, reopen, scramble};
 
 /// The foreign judge.
 fn judge(path: &Path, model: &[u8], what: &str) {
@@ -114,14 +44,14 @@ fn live(directory: &Path, options: &str, size: u64, seed: u64) {
     let mut numbers = Numbers(seed);
     let mut model = vec![0; size as usize];
 
-    let new = begin(&path, &options, size);
+    let new = begin(&RealFs, &path, &options, size);
     scramble(new.image(), &mut model, &mut numbers, 30);
     read_back(new.image(), &model, &what);
     assert!(!path.exists());
     new.publish().unwrap();
     judge(&path, &model, &what);
 
-    let image = reopen(&path, data_file);
+    let image = reopen(&RealFs, &path, data_file);
     read_back(&image, &model, &what);
     for round in 0..2 {
         let what = format!("{what} round {round}");
