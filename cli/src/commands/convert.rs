@@ -337,7 +337,12 @@ impl Given {
         let name = |name: &OsString| image::named(name, self.source_format.as_deref(), self.source_form);
         Ok(Convert {
             sources: sources.iter().map(name).collect::<Result<_, _>>()?,
-            source_flags: OpenFlags { force_share: self.force_share, cache, ..OpenFlags::READ },
+            source_flags: OpenFlags {
+                force_share: self.force_share,
+                deny_writers: true,
+                cache,
+                ..OpenFlags::READ
+            },
             snapshot: self.snapshot.clone(),
             target: self.target(target)?,
             transfer: match (self.compress, self.offload) {

@@ -1,5 +1,6 @@
 //! Opening the files under images.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +67,11 @@ impl Opener<'_> {
         if filename.is_empty() {
             let driver = if node.driver == Some(DriverName::HostDevice) { "host_device" } else { "file" };
             return Err(Error::invalid(format!("The '{driver}' block driver requires a file name")));
+        }
+        if filename.as_bytes().starts_with(b"/dev/fdset/") {
+            // Sets of descriptors are handed to a running QEMU; a command has none.
+            let reason = Error::unsupported("Function not implemented");
+            return Err(reason.context(format!("Could not open '{shown}'")));
         }
         let options = OpenOptions { access: self.access_of(node), caching: self.caching_of(node) };
         let disk = self

@@ -122,8 +122,11 @@ fn parse(filename: Option<&OsStr>, mut options: Dict, slot: Slot, said: &mut Sai
         },
         None => None,
     };
-    let driver =
-        options.take_text("driver").map(|name| DriverName::from_name(&name.to_string_lossy())).transpose()?;
+    // A driver that is no text is as good as none.
+    let driver = match options.take("driver") {
+        Some(Scalar::Text(name)) => Some(DriverName::from_name(&name.to_string_lossy())?),
+        _ => None,
+    };
     match (driver, slot) {
         (Some(DriverName::Unsupported(driver)), _) => Err(not_supported(driver)),
         (Some(DriverName::Format(format)), _) => parse_format(Some(format), filename, options, said),

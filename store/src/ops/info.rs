@@ -97,6 +97,7 @@ fn metadata_only(flags: OpenFlags) -> OpenFlags {
 
 fn image_info(image: &Image) -> Result<NodeInfo> {
     let details = image.driver().details()?;
+    let is_bare_file = image.children().is_empty();
     let children = image
         .children()
         .iter()
@@ -113,7 +114,7 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
         dirty: details.dirty,
         backing: backing_info(image),
         snapshots: snapshot::list(image).to_vec(),
-        specific: details.specific,
+        specific: details.specific.or_else(|| is_bare_file.then(file_specific)),
         children,
     })
 }
@@ -137,9 +138,14 @@ fn file_info(file: &FileNode) -> Result<NodeInfo> {
         dirty: Some(false),
         backing: None,
         snapshots: Vec::new(),
-        specific: Some(serde_json::json!({ "type": "file", "data": {} })),
+        specific: Some(file_specific()),
         children: Vec::new(),
     })
+}
+
+/// What is special of a file: nothing.
+fn file_specific() -> serde_json::Value {
+    serde_json::json!({ "type": "file", "data": {} })
 }
 
 /// What the files take on the filesystem, as far as they have been opened.
