@@ -170,9 +170,9 @@ impl<'a> Given<'a> {
         self.value.unwrap_or_default()
     }
 
-    /// The value as text, with replacement characters where it is none.
+    /// The value as text, as sentences show what is none.
     pub(crate) fn text(&self) -> std::borrow::Cow<'a, str> {
-        self.value().to_string_lossy()
+        formats::shown::shown(self.value()).into()
     }
 }
 

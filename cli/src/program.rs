@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use formats::shown::printed;
+
 /// Version of qemu-img whose interface is kept.
 pub(crate) const INTERFACE_VERSION: &str = "10.0.2";
 
@@ -80,5 +82,5 @@ impl Program {
 /// One line in one write, so that lines of several processes do not mix. A standard error that
 /// cannot be written has nobody left to tell.
 pub(crate) fn stderr_line(line: &[u8]) {
-    let _ = std::io::stderr().write_all(&[line, b"\n"].concat());
+    let _ = std::io::stderr().write_all(&[&printed(line)[..], b"\n"].concat());
 }

@@ -137,8 +137,12 @@ impl StdError for Error {
 impl From<journal::Error> for Error {
     /// A failure of the floor without a sentence of its own: the report is the reason alone.
     fn from(source: journal::Error) -> Self {
-        let hint = (source.kind() == journal::ErrorKind::Locked)
-            .then(|| format!("Is another process using the image [{}]?", source.path().display()));
+        let hint = (source.kind() == journal::ErrorKind::Locked).then(|| {
+            format!(
+                "Is another process using the image [{}]?",
+                crate::shown::shown(source.path().as_os_str())
+            )
+        });
         Self { kind: ErrorKind::Io, message: String::new(), hint, source: Some(Box::new(source)) }
     }
 }

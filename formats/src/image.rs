@@ -7,6 +7,7 @@ use std::sync::Arc;
 use journal::Disk;
 use serde_json::{Map, Value};
 
+use crate::shown::shown;
 use crate::{Driver, Format, json};
 
 /// An opened image and its backing chain.
@@ -45,7 +46,7 @@ impl Image {
 
     pub(crate) fn from_parts(parts: Parts) -> Self {
         let Parts { name, driver_name, driver, children, backing_name, backing, probed } = parts;
-        let filename = name.display().to_string_lossy().into_owned();
+        let filename = shown(&name.display());
         Self { filename, name, driver_name, driver, children, backing_name, backing, probed }
     }
 

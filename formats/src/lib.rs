@@ -39,6 +39,7 @@ pub mod options;
 pub mod probe;
 pub mod qcow2;
 pub mod raw;
+pub mod shown;
 pub mod units;
 
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};

@@ -88,7 +88,7 @@ impl TargetPlan<'_> {
             backing,
             durability: Durability::Durable,
         };
-        create(context, request).context(|| format!("{}: {attempt}", name.display()))
+        create(context, request).context(|| format!("{}: {attempt}", formats::shown::shown(name.as_ref())))
     }
 }
 

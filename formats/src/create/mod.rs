@@ -35,6 +35,7 @@ use crate::qcow2::Qcow2;
 use crate::qcow2::create::{Parameters, lay_out};
 use crate::qcow2::session::Files;
 use crate::raw::{Raw, SECTOR};
+use crate::shown::shown;
 use crate::{Durability, Error, Format, Image, OpenContext, Result};
 
 /// What is allocated when an image is made.
@@ -134,7 +135,7 @@ fn begin(context: &OpenContext<'_>, request: &CreateRequest<'_>, path: &Path) ->
         volatile: request.durability == Durability::Volatile,
     };
     let path = file_path(path.as_os_str())?;
-    context.fs.draft(&path, options).context(|| format!("Could not create '{}'", path.display()))
+    context.fs.draft(&path, options).context(|| format!("Could not create '{}'", shown(path.as_os_str())))
 }
 
 /// The file that a target's name means.
@@ -166,7 +167,7 @@ fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<N
         _ => Error::from(error).context("Could not resize file"),
     })?;
     let driver = Raw::whole(disk, Access::Write)?;
-    let image = Image::new(request.target.display().to_string(), Box::new(driver), None);
+    let image = Image::new(shown(request.target.as_ref()), Box::new(driver), None);
     Ok(NewImage { image, drafts: vec![draft] })
 }
 
@@ -176,7 +177,7 @@ fn create_qcow2(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result
     if let Some(name) = request.options.text("data_file") {
         let path = PathBuf::from(OsStr::from_bytes(name));
         if file_path(path.as_os_str())? == file_path(request.target.as_os_str())? {
-            let hint = format!("Is another process using the image [{}]?", path.display());
+            let hint = format!("Is another process using the image [{}]?", shown(path.as_os_str()));
             return Err(Error::invalid("Failed to get shared \"resize\" lock").with_hint(hint));
         }
         drafts.push(begin(context, &request, &path)?);
@@ -186,6 +187,6 @@ fn create_qcow2(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result
     drafts.push(main);
     let session = lay_out(&parameters, files)?;
     let driver = Qcow2::create(session);
-    let image = Image::new(request.target.display().to_string(), Box::new(driver), request.backing);
+    let image = Image::new(shown(request.target.as_ref()), Box::new(driver), request.backing);
     Ok(NewImage { image, drafts })
 }

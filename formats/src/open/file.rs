@@ -13,6 +13,7 @@ use crate::image::{Below, Child, FileNode, NodeName, Parts};
 use crate::layered::ImageDisk;
 use crate::options::{DriverName, NodeOptions, ProtocolNode};
 use crate::raw::Raw;
+use crate::shown::shown;
 use crate::{Error, Image, Result};
 
 /// What stands under an image: its bytes, and how to lock them.
@@ -63,7 +64,7 @@ impl Opener<'_> {
 
     fn open_file(&self, node: &ProtocolNode) -> Result<FileNode> {
         let filename = &node.options.filename;
-        let shown = filename.to_string_lossy();
+        let shown = shown(filename);
         if filename.is_empty() {
             let driver = if node.driver == Some(DriverName::HostDevice) { "host_device" } else { "file" };
             return Err(Error::invalid(format!("The '{driver}' block driver requires a file name")));

@@ -22,6 +22,7 @@ use crate::options::{
 use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
+use crate::shown::{shown, shown_bytes};
 use crate::{
     BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, notice,
     probe,
@@ -111,7 +112,7 @@ impl Opener<'_> {
             .context(|| "Could not read image for determining its format".to_owned())?;
         tracing::debug!(file = %filename.to_string_lossy(), %format, "Looked for a format.");
         if format == Format::Raw && self.flags.access == Access::Write {
-            warn_of_probing(&filename.to_string_lossy());
+            warn_of_probing(&shown(filename));
         }
         options.with_format(format)
     }
@@ -228,7 +229,7 @@ impl Opener<'_> {
         let parsed = ParsedNode::new(filename, overrides, Slot::Image)?;
         tell(&parsed.warnings);
         let depth = self.above.map_or(0, |above| above.depth) + 1;
-        let shown = filename.unwrap_or_default().to_string_lossy();
+        let shown = shown(filename.unwrap_or_default());
         let Some(identity) = behind.identity else {
             return Err(Error::invalid(format!("Backing file '{shown}' is of no known file")));
         };
@@ -243,11 +244,7 @@ impl Opener<'_> {
 
     fn pass_gate(&self, children: &[Child], role: &'static str, name: &[u8]) -> Result<()> {
         let named_by = children.first().map(|child| child.below.name().display()).unwrap_or_default();
-        self.context.gate.check(ImplicitFile {
-            named_by: &named_by.to_string_lossy(),
-            role,
-            name: &String::from_utf8_lossy(name),
-        })
+        self.context.gate.check(ImplicitFile { named_by: &shown(&named_by), role, name: &shown_bytes(name) })
     }
 }
 

@@ -20,6 +20,7 @@ use journal::Caching;
 
 use crate::error::ResultExt;
 use crate::options::{Dict, ParsedNode, Scalar, Slot, image_opts, name};
+use crate::shown::{printed, shown};
 use crate::{Image, OpenContext, OpenFlags, Result, notice};
 
 /// Opens the image of that name: a file name, with or without a protocol, or `json:{…}`.
@@ -44,7 +45,7 @@ pub fn open_new_backing(
 ) -> Result<Image> {
     let mut options = Dict::default();
     if let Some(format) = format {
-        options.put("driver", Scalar::text(format));
+        options.put("driver", Scalar::text(printed(format.as_bytes())));
     }
     open_tree(context, Some(filename), options, flags)
 }
@@ -67,7 +68,7 @@ pub fn open_backing(
 ) -> Result<Image> {
     let mut options = Dict::default();
     if let Some(format) = format {
-        options.put("driver", Scalar::text(format));
+        options.put("driver", Scalar::text(printed(format.as_bytes())));
     }
     open_tree(context, Some(&name::relative_to(target, backing)), options, flags)
         .context(|| "Could not open backing file".to_owned())
@@ -75,7 +76,7 @@ pub fn open_backing(
 }
 
 fn could_not_open(what: &OsStr) -> String {
-    format!("Could not open '{}'", what.to_string_lossy())
+    format!("Could not open '{}'", shown(what))
 }
 
 fn tell(warnings: &[String]) {

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::json;
+use crate::shown::{shown, shown_bytes};
 
 /// A value of a block option.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +48,7 @@ impl Scalar {
             Self::Integer(number) => Some(number.to_string()),
             Self::Unsigned(number) => Some(number.to_string()),
             Self::Double(number) => Some(number.to_string()),
-            Self::Text(text) => Some(text.to_string_lossy().into_owned()),
+            Self::Text(text) => Some(shown(text)),
         }
     }
 }
@@ -150,7 +151,7 @@ impl Dict {
 
     /// The key that QEMU would meet first, if any is left.
     pub fn first_key(&self) -> Option<String> {
-        let keys = self.entries.iter().rev().map(|(key, _)| String::from_utf8_lossy(key).into_owned());
+        let keys = self.entries.iter().rev().map(|(key, _)| shown_bytes(key));
         // Within a bucket the latest comes first, and `min_by_key` keeps the first of equals.
         keys.min_by_key(|key| json::bucket(key))
     }

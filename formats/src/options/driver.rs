@@ -96,7 +96,7 @@ impl DriverName {
             .find(|(known, _)| known.as_bytes() == protocol)
             .map(|(_, driver)| *driver)
             .ok_or_else(|| {
-                let protocol = String::from_utf8_lossy(protocol);
+                let protocol = crate::shown::shown_bytes(protocol);
                 Error::new(crate::ErrorKind::NotFound, format!("Unknown protocol '{protocol}'"))
             })
     }

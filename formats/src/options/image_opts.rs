@@ -1,9 +1,7 @@
 //! `--image-opts`: `key=value,key=value`, commas doubled inside values.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-
 use super::dict::{Dict, Scalar};
+use crate::shown::shown_bytes;
 use crate::{Error, Result};
 
 /// What a text of options says, and what the reader should be warned of.
@@ -73,11 +71,10 @@ fn flag(parsed: &mut ImageOpts, name: &[u8]) {
         Some(rest) => (rest, "off"),
         None => (name, "on"),
     };
-    let shown = |bytes: &[u8]| OsStr::from_bytes(bytes).to_string_lossy().into_owned();
     parsed.warnings.push(format!(
         "short-form boolean option '{}' deprecated\nPlease use {}={value} instead",
-        shown(name),
-        shown(key)
+        shown_bytes(name),
+        shown_bytes(key)
     ));
     parsed.options.put(key, Scalar::text(value));
 }

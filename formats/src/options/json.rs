@@ -2,6 +2,7 @@
 
 use super::dict::{Dict, Scalar};
 use super::json_lexer::{Lexer, Token};
+use crate::shown::shown_bytes;
 
 /// How deep objects and lists may nest, and how many tokens a text may have.
 const MAX_NESTING: usize = 1024;
@@ -87,7 +88,7 @@ fn one_value<'a>(lexer: &mut Lexer<'a>) -> Result<Vec<Token<'a>>, JsonError> {
     for token in lexer {
         match token {
             Token::Stray(text) => {
-                let text = String::from_utf8_lossy(text);
+                let text = shown_bytes(text);
                 return Err(JsonError::parse(&format!("stray '{text}'")));
             }
             Token::Punctuation(b'{') => braces += 1,
@@ -124,7 +125,7 @@ impl Parser<'_> {
             Token::Keyword(b"false") => Ok(Json::Scalar(Scalar::Bool(false))),
             Token::Keyword(b"null") => Ok(Json::Scalar(Scalar::Null)),
             Token::Keyword(word) => {
-                Err(JsonError::parse(&format!("invalid keyword '{}'", String::from_utf8_lossy(word))))
+                Err(JsonError::parse(&format!("invalid keyword '{}'", shown_bytes(word))))
             }
             Token::Number(text) => Ok(Json::Scalar(number(text))),
             Token::Text(quoted) => Ok(Json::Scalar(Scalar::text(unescape(quoted)?))),
@@ -247,7 +248,7 @@ fn unescape(quoted: &[u8]) -> Result<Vec<u8>, JsonError> {
 fn unicode_escape(text: &[u8], bytes: &mut Vec<u8>) -> Result<usize, JsonError> {
     let refuse = || {
         let end = text.len().min(6);
-        let shown = String::from_utf8_lossy(&text[..end]);
+        let shown = shown_bytes(&text[..end]);
         JsonError::parse(&format!("{shown} is not a valid Unicode character"))
     };
     let unit = |at: usize| {

@@ -6,6 +6,7 @@ use super::dict::{Dict, Scalar};
 use super::driver::{DriverName, FileOptions, FormatOptions, GenericOptions, not_supported};
 use super::json::{self, JsonError};
 use super::name;
+use crate::shown::shown;
 use crate::{Error, Format, Result};
 
 /// A node: what is to be opened, and how.
@@ -124,7 +125,7 @@ fn parse(filename: Option<&OsStr>, mut options: Dict, slot: Slot, said: &mut Sai
     };
     // A driver that is no text is as good as none.
     let driver = match options.take("driver") {
-        Some(Scalar::Text(name)) => Some(DriverName::from_name(&name.to_string_lossy())?),
+        Some(Scalar::Text(name)) => Some(DriverName::from_name(&shown(&name))?),
         _ => None,
     };
     match (driver, slot) {
@@ -230,7 +231,7 @@ fn parse_file(
 
 /// Nodes cannot be named: there is only ever the one tree.
 fn no_such_node(reference: &OsStr) -> Error {
-    let reference = reference.to_string_lossy();
+    let reference = shown(reference);
     Error::new(
         crate::ErrorKind::NotFound,
         format!("Cannot find device='{reference}' nor node-name='{reference}'"),

@@ -140,5 +140,5 @@ impl CreatePlan {
 }
 
 fn name_target(error: Error, filename: &OsStr) -> Error {
-    error.context(filename.to_string_lossy().into_owned())
+    error.context(formats::shown::shown(filename))
 }

@@ -126,7 +126,7 @@ impl Dd {
         match (start, end, &self.source) {
             (Ok(start), Some(end), _) if start <= end => Ok(Part { start, len: Some(end - start) }),
             (_, Some(_), Some(name)) => {
-                let name = name.text().to_string_lossy();
+                let name = formats::shown::shown(name.text());
                 formats::notice::complain(&format!("{name}: cannot skip to specified offset"));
                 Ok(Part { start: 0, len: Some(0) })
             }

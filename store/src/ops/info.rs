@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use formats::shown::shown;
 use formats::{Below, Error, FileNode, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw};
 
 use super::snapshot;
@@ -78,7 +79,7 @@ pub fn chain(context: &OpenContext<'_>, name: &ImageName, flags: OpenFlags) -> R
     let mut chain = Vec::new();
     while let Some(name) = next {
         if !names.insert(name.text().clone()) {
-            let shown = name.text().to_string_lossy();
+            let shown = shown(name.text());
             return Err(Error::corrupt(format!("Backing file '{shown}' creates an infinite loop.")));
         }
         let node = info(context, &name, flags)?;
