@@ -86,19 +86,19 @@ fn hexadecimal(number: u64) -> String {
 
 fn print_json(env: &Env<'_>, runs: Runs<'_>) -> Outcome {
     env.out.print("[");
-    let mut separator = "";
-    for run in runs {
+    let mut runs = runs.peekable();
+    while let Some(run) = runs.next() {
         let MapEntry { start, length, depth, present, zero, data, compressed, offset, file: _ } =
             run.map_err(unreadable)?;
         env.out.print(format!(
-            "{separator}{{ \"start\": {start}, \"length\": {length}, \"depth\": {depth}, \"present\": {present}, \
+            "{{ \"start\": {start}, \"length\": {length}, \"depth\": {depth}, \"present\": {present}, \
              \"zero\": {zero}, \"data\": {data}, \"compressed\": {compressed}"
         ));
         if let Some(offset) = offset {
             env.out.print(format!(", \"offset\": {offset}"));
         }
-        env.out.print("}");
-        separator = ",\n";
+        // Even if the next run is an error: that is when QEMU separates, too.
+        env.out.print(if runs.peek().is_some() { "},\n" } else { "}" });
     }
     env.out.line("]");
     Ok(SUCCESS)
