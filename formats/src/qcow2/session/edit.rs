@@ -64,6 +64,7 @@ impl Session {
         if let Some(data) = &self.files.data {
             return Ok(Allocation { at, len, disk: Arc::clone(data), offset: HostOffset(at.0) });
         }
+        let len = self.whole_or_part(at, len);
         let wanted = self.geometry.clusters_for(index.within + len);
         let (stays, run) = self.run_at(index, wanted)?;
         let (host, clusters) = match stays {
@@ -74,9 +75,35 @@ impl Session {
         let allocation =
             Allocation { at, len, disk: Arc::clone(&self.files.main), offset: host + index.within };
         if stays.is_none() {
-            self.fill_edges(&allocation)?;
+            self.keep_the_rest(&allocation)?;
         }
         Ok(allocation)
+    }
+
+    /// As much of a range as is whole clusters or a part of one.
+    fn whole_or_part(&self, at: GuestOffset, len: u64) -> u64 {
+        let size = self.geometry.cluster_size();
+        let within = at.0 % size;
+        if within > 0 || len < size {
+            return len.min(size - within);
+        }
+        let to_the_end = at.0 + len >= self.header.virtual_size();
+        if to_the_end { len } else { len / size * size }
+    }
+
+    /// Makes freshly taken clusters hold what their guest clusters hold outside the allocation.
+    ///
+    /// Where only a part of a cluster is written, it moves at once: the next allocation of another
+    /// part, which may come before this one is linked, has to find the same place.
+    fn keep_the_rest(&mut self, allocation: &Allocation) -> Result<()> {
+        match self.pieces(allocation.at, allocation.len).next() {
+            Some(part) if self.geometry.extended_l2 && !part.whole => {
+                let host = allocation.offset.align_down(self.geometry.cluster_size());
+                self.fill_around(&Piece { mask: 0, ..part }, host)?;
+                self.reserve(allocation)
+            }
+            _ => self.fill_edges(allocation),
+        }
     }
 
     /// The cluster behind an entry, if it may be written where it stands.

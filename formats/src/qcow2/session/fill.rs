@@ -28,7 +28,7 @@ impl Session {
         Ok(())
     }
 
-    fn fill_around(&mut self, piece: &Piece, host: HostOffset) -> Result<()> {
+    pub(super) fn fill_around(&mut self, piece: &Piece, host: HostOffset) -> Result<()> {
         let old = self.tables.entry(piece.index)?;
         match self.kind(old)? {
             ClusterKind::Normal(from) => self.copy_subclusters(old, piece, from, host),
