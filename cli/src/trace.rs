@@ -25,13 +25,15 @@ use crate::report::Failure;
 pub(crate) struct Trace {
     patterns: Vec<String>,
     file: Option<PathBuf>,
+    /// Patterns that can match nothing.
+    unknown: Vec<String>,
 }
 
 impl Trace {
     /// Takes one value of `-T`: `[[enable=]PATTERN][,events=FILE][,file=FILE]`.
     pub(crate) fn add(&mut self, value: &OsStr) -> Result<(), Failure> {
         if matches!(value.as_bytes(), b"help" | b"?") {
-            return Err(Failure::answer(HELP.to_owned()));
+            return Err(Failure::answer(CRATES.map(|name| format!("{name}::*\n")).concat()));
         }
         for (index, item) in value.as_bytes().split(|&byte| byte == b',').enumerate() {
             let (key, text) = match item.iter().position(|&byte| byte == b'=') {
@@ -40,7 +42,7 @@ impl Trace {
                 None => (item, &b""[..]),
             };
             match key {
-                b"enable" => self.patterns.push(String::from_utf8_lossy(text).into_owned()),
+                b"enable" => self.enable(String::from_utf8_lossy(text).into_owned()),
                 b"events" => self.add_listed(Path::new(OsStr::from_bytes(text)))?,
                 b"file" => self.file = Some(PathBuf::from(OsStr::from_bytes(text))),
                 other => {
@@ -50,6 +52,14 @@ impl Trace {
             }
         }
         Ok(())
+    }
+
+    fn enable(&mut self, pattern: String) {
+        let crate_name = pattern.split("::").next().unwrap_or_default();
+        if !pattern.contains('*') && !CRATES.contains(&crate_name) {
+            self.unknown.push(pattern.clone());
+        }
+        self.patterns.push(pattern);
     }
 
     /// Takes the patterns that a file lists, one a line; `#` begins a comment.
@@ -63,6 +73,9 @@ impl Trace {
 
     /// Begins to report: notices in any case, and what was asked for.
     pub(crate) fn start(self, program: &Program) -> Result<(), Failure> {
+        for pattern in &self.unknown {
+            program.complain(format!("warning: trace event '{pattern}' does not exist").as_bytes());
+        }
         let writer = match &self.file {
             None => BoxMakeWriter::new(std::io::stderr),
             Some(path) => BoxMakeWriter::new(Mutex::new(create(path)?)),
@@ -113,7 +126,8 @@ impl Visit for Message<'_> {
     }
 }
 
-const HELP: &str = "journal::*\nformats::*\nstore::*\ntximg::*\n";
+/// Who has events.
+const CRATES: [&str; 4] = ["journal", "formats", "store", "tximg"];
 
 #[expect(clippy::disallowed_methods, reason = "a log of this run, which need not survive anything")]
 fn create(path: &Path) -> Result<std::fs::File, Failure> {

@@ -232,7 +232,7 @@ impl Options {
             return Err(Failure::message(format!(
                 "Could not open '{}': aio=native was specified, but it requires cache.direct=on, \
                  which was not specified.",
-                name.display()
+                formats::shown::shown(name)
             )));
         }
         Ok(image)
