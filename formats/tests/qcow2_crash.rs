@@ -33,15 +33,16 @@ fn cut_power(options: &str, size: u64, seed: u64) -> (usize, usize) {
     let path = Path::new("/image");
     fs.add_directory("/");
     let mut numbers = Numbers(seed);
-    let mut old = vec![0; size as usize];
+    let zeroes = vec![0; size as usize];
+    let mut old = zeroes.clone();
     let new_image = begin(&fs, path, options, size);
-    scramble(new_image.image(), &mut old, &mut numbers, 12);
+    scramble(new_image.image(), &mut old, &zeroes, &mut numbers, 12);
     new_image.publish().unwrap();
     fs.settle();
 
     let mut new = old.clone();
     let image = reopen(&fs, path, None);
-    scramble(&image, &mut new, &mut numbers, 8);
+    scramble(&image, &mut new, &zeroes, &mut numbers, 8);
     image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
     drop(image);
 

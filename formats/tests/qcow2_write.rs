@@ -11,8 +11,9 @@ mod written;
 
 use std::path::{Path, PathBuf};
 
-use formats::{Durability, Image, engine};
-use journal::RealFs;
+use formats::open::open_filename;
+use formats::{Durability, Image, OpenContext, OpenFlags, PermissiveGate, engine};
+use journal::{Access, RealFs};
 use written::{Numbers, begin, qemu_img, reopen, scramble};
 
 /// The foreign judge.
@@ -42,10 +43,11 @@ fn live(directory: &Path, options: &str, size: u64, seed: u64) {
     let options = options.replace("DATA", &data_file.display().to_string());
     let data_file = options.contains("data_file").then_some(data_file.as_path());
     let mut numbers = Numbers(seed);
-    let mut model = vec![0; size as usize];
+    let zeroes = vec![0; size as usize];
+    let mut model = zeroes.clone();
 
     let new = begin(&RealFs, &path, &options, size);
-    scramble(new.image(), &mut model, &mut numbers, 30);
+    scramble(new.image(), &mut model, &zeroes, &mut numbers, 30);
     read_back(new.image(), &model, &what);
     assert!(!path.exists());
     new.publish().unwrap();
@@ -56,7 +58,7 @@ fn live(directory: &Path, options: &str, size: u64, seed: u64) {
     for round in 0..2 {
         let what = format!("{what} round {round}");
         let before = model.clone();
-        scramble(&image, &mut model, &mut numbers, 20);
+        scramble(&image, &mut model, &zeroes, &mut numbers, 20);
         read_back(&image, &model, &what);
         if data_file.is_none() {
             judge(&path, &before, &format!("{what} before the commit"));
@@ -99,4 +101,48 @@ fn every_geometry_checks_clean_and_keeps_its_bytes() {
             live(directory.path(), options, size, seed);
         }
     }
+}
+
+/// An image of qemu-img's own with a backing file and snapshots is changed; nothing else does.
+#[test]
+fn snapshots_and_backing_files_keep_theirs() {
+    let directory = tempfile::tempdir().unwrap();
+    for (options, seed) in
+        [("compat=1.1", 1), ("compat=0.10", 2), ("extended_l2=on", 3), ("cluster_size=512", 4)]
+    {
+        let mut numbers = Numbers(seed);
+        let base: Vec<u8> = (0..SNAPSHOT_SIZE).map(|_| numbers.below(3) as u8 * 60).collect();
+        let (base_path, path) = (directory.path().join("base"), directory.path().join("top"));
+        std::fs::write(&base_path, &base).unwrap();
+        let create = ["create", "-q", "-f", "qcow2", "-F", "raw", "-o", options, "-b"].map(AsRef::as_ref);
+        qemu_img(&[&create[..], &[base_path.as_ref(), path.as_ref()]].concat());
+
+        let mut model = base.clone();
+        let mut kept: Vec<(&str, Vec<u8>)> = Vec::new();
+        for name in ["first", "second", "third"] {
+            let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+            let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
+            let image = open_filename(&context, path.as_ref(), Some("qcow2"), flags).unwrap();
+            scramble(&image, &mut model, &base, &mut numbers, 25);
+            read_back(&image, &model, name);
+            image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+            drop(image);
+            judge(&path, &model, &format!("-o {options} before snapshot {name}"));
+            for (kept_name, bytes) in &kept {
+                judge_snapshot(&path, kept_name, bytes);
+            }
+            qemu_img(&["snapshot".as_ref(), "-c".as_ref(), name.as_ref(), path.as_ref()]);
+            kept.push((name, model.clone()));
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+const SNAPSHOT_SIZE: usize = 700 << 10;
+
+fn judge_snapshot(path: &Path, name: &str, model: &[u8]) {
+    let raw = path.with_extension("snapshot");
+    let convert = ["convert", "-O", "raw", "-l", name].map(AsRef::as_ref);
+    qemu_img(&[&convert[..], &[path.as_ref(), raw.as_ref()]].concat());
+    assert!(std::fs::read(&raw).unwrap() == model, "snapshot {name} has changed");
 }

@@ -68,8 +68,8 @@ impl Numbers {
     }
 }
 
-/// Changes an image and its model in the same way.
-pub fn scramble(image: &Image, model: &mut [u8], numbers: &mut Numbers, steps: u64) {
+/// Changes an image and its model in the same way. What is discarded shows what is beneath.
+pub fn scramble(image: &Image, model: &mut [u8], beneath: &[u8], numbers: &mut Numbers, steps: u64) {
     let size = model.len() as u64;
     let writer = image.driver().writer().unwrap();
     for _ in 0..steps {
@@ -92,7 +92,8 @@ pub fn scramble(image: &Image, model: &mut [u8], numbers: &mut Numbers, steps: u
                 let end = if at + len == size { size } else { (at + len) / unit * unit };
                 if start < end {
                     writer.discard(GuestOffset(start), end - start).unwrap();
-                    model[start as usize..end as usize].fill(0);
+                    let range = start as usize..end as usize;
+                    model[range.clone()].copy_from_slice(&beneath[range]);
                 }
             }
             3 | 4 => compress_one(image, model, numbers, at),
