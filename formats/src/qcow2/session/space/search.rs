@@ -1,0 +1,91 @@
+//! The search for free clusters.
+
+use std::ops::Range;
+
+use super::{MAX_HOST_OFFSET, Space, beyond_limit};
+use crate::qcow2::geometry::HostCluster;
+use crate::{HostOffset, Result};
+
+impl Space {
+    /// Takes between `min` and `max` clusters in a row, each now counted once.
+    pub(in crate::qcow2::session) fn take(&mut self, min: u64, max: u64) -> Result<Range<u64>> {
+        let run = self.find_run(min, max)?;
+        self.take_run(run.clone())?;
+        Ok(run)
+    }
+
+    /// Takes a run that was found to be free. Blocks that must be made to count it stand behind it.
+    pub(super) fn take_run(&mut self, run: Range<u64>) -> Result<()> {
+        self.cursor = run.end;
+        self.own_blocks(run.clone())?;
+        self.set_counts(run.clone(), 1)?;
+        self.note_own(run);
+        Ok(())
+    }
+
+    /// Takes this very cluster if it is the next one in line.
+    pub(in crate::qcow2::session) fn take_at(&mut self, cluster: HostCluster) -> Result<bool> {
+        let run = self.find_run(1, 1)?;
+        let is_next = run.start == cluster.0;
+        if is_next {
+            self.take_run(run)?;
+        }
+        Ok(is_next)
+    }
+
+    /// Makes the blocks that the next so many clusters need.
+    pub(in crate::qcow2::session) fn cover(&mut self, clusters: u64) -> Result<()> {
+        self.own_blocks(self.cursor..self.cursor.saturating_add(clusters))
+    }
+
+    /// Takes one cluster.
+    pub(in crate::qcow2::session) fn take_one(&mut self) -> Result<HostOffset> {
+        let run = self.take(1, 1)?;
+        Ok(self.geometry.host_offset(HostCluster(run.start)))
+    }
+
+    /// Takes as many clusters in a row as `len` bytes need.
+    pub(in crate::qcow2::session) fn take_bytes(&mut self, len: u64) -> Result<HostOffset> {
+        let count = self.geometry.clusters_for(len).max(1);
+        let run = self.take(count, count)?;
+        Ok(self.geometry.host_offset(HostCluster(run.start)))
+    }
+
+    /// The first run of at least `min` free clusters, at most `max` of it. Changes nothing.
+    pub(super) fn find_run(&mut self, min: u64, max: u64) -> Result<Range<u64>> {
+        let (width, per_block) = (self.width, self.geometry.refcount_block_entries());
+        let mut run = self.cursor..self.cursor;
+        while run.end - run.start < max {
+            if run.end >= MAX_HOST_OFFSET >> self.geometry.cluster_bits {
+                return Err(beyond_limit());
+            }
+            if let Some(guarded) = self.guarded.run_at(run.end) {
+                if run.end - run.start >= min {
+                    break;
+                }
+                run = guarded.end..guarded.end;
+                continue;
+            }
+            let (index, within) = self.place(run.end);
+            let guarded = self.guarded.next_start(run.end).map_or(u64::MAX, |start| start - run.end);
+            let limit = (per_block - within as u64).min(max - (run.end - run.start)).min(guarded);
+            let Some(block) = self.block(index)? else {
+                run.end += limit;
+                continue;
+            };
+            let free = width.zero_run(block, within, limit as usize) as u64;
+            if free == limit {
+                run.end += free;
+            } else if run.end + free - run.start >= min {
+                run.end += free;
+                break;
+            } else {
+                let next = width.next_zero(block, within + free as usize);
+                let base = run.end - within as u64;
+                let start = base + next.map_or(per_block, |next| next as u64);
+                run = start..start;
+            }
+        }
+        Ok(run)
+    }
+}
