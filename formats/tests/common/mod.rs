@@ -1,6 +1,7 @@
 //! What the tests against QEMU share.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -14,6 +14,7 @@ mod dd;
 mod info;
 mod map;
 mod measure;
+mod options;
 mod usage;
 
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ fn cases() -> Vec<Case> {
     let families = [
         usage::cases,
         blockopts::cases,
+        options::cases,
         create::cases,
         convert::cases,
         dd::cases,
