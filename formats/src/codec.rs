@@ -106,11 +106,7 @@ impl Encoder {
     /// An encoder for a codec, at the codec's default level.
     pub fn new(codec: Codec) -> Result<Self> {
         let state = match codec {
-            Codec::Deflate => EncoderState::Deflate(Box::new(Compress::new_with_window_bits(
-                flate2::Compression::default(),
-                false,
-                DEFLATE_WINDOW_BITS,
-            ))),
+            Codec::Deflate => EncoderState::Deflate(Box::new(new_deflate())),
             Codec::Zstd => EncoderState::Zstd(
                 zstd::bulk::Compressor::new(ZSTD_LEVEL)
                     .map_err(|_| Error::unsupported("Zstandard is not available"))?,
@@ -127,8 +123,14 @@ impl Encoder {
         match &mut self.state {
             EncoderState::Deflate(deflate) => {
                 deflate.reset();
-                let status = deflate.compress(cluster, payload, FlushCompress::Finish).ok()?;
-                (status == Status::StreamEnd).then(|| deflate.total_out() as usize)
+                let status = deflate.compress(cluster, payload, FlushCompress::Finish);
+                if matches!(status, Ok(Status::StreamEnd)) {
+                    return Some(deflate.total_out() as usize);
+                }
+                // A stream that was left unfinished keeps its place in zlib-rs's output buffer
+                // over a reset, and overruns the buffer one day: only a new one is clean.
+                **deflate = new_deflate();
+                None
             }
             EncoderState::Zstd(zstd) => zstd.compress_to_buffer(cluster, payload).ok(),
         }
@@ -143,6 +145,10 @@ impl fmt::Debug for Encoder {
         };
         f.debug_struct("Encoder").field("codec", &codec).finish_non_exhaustive()
     }
+}
+
+fn new_deflate() -> Compress {
+    Compress::new_with_window_bits(flate2::Compression::default(), false, DEFLATE_WINDOW_BITS)
 }
 
 fn broken() -> Error {
@@ -180,6 +186,29 @@ mod tests {
         for codec in [Codec::Deflate, Codec::Zstd] {
             let mut payload = vec![0; 64];
             assert_eq!(Encoder::new(codec).unwrap().encode(&noise, &mut payload), None);
+        }
+    }
+
+    #[test]
+    fn an_encoder_goes_on_after_any_number_of_clusters_that_do_not_fit() {
+        let mut seed = 1_u64;
+        let mut noise = |len: usize| -> Vec<u8> {
+            let mut next = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (seed >> 56) as u8
+            };
+            (0..len).map(|_| next()).collect()
+        };
+        for size in [512, 4096, 16384, 65536] {
+            let mut encoder = Encoder::new(Codec::Deflate).unwrap();
+            let mut payload = vec![0; size - 1];
+            for _ in 0..64 {
+                assert_eq!(encoder.encode(&noise(size), &mut payload), None);
+            }
+            let len = encoder.encode(&text(size), &mut payload).unwrap();
+            let mut out = vec![0; size];
+            Decoder::default().decode(Codec::Deflate, &payload[..len], &mut out).unwrap();
+            assert_eq!(out, text(size));
         }
     }
 
