@@ -8,6 +8,7 @@ use std::sync::Arc;
 use formats::create::{CreateOptions, CreateRequest, NewImage, OptionList, OptionTable, creatable, create};
 use formats::error::ResultExt;
 use formats::open::open_backing;
+use formats::options::DriverName;
 use formats::{Durability, Error, Format, OpenContext, OpenFlags, Result};
 use journal::DiskKind;
 
@@ -71,9 +72,11 @@ impl TargetPlan<'_> {
     /// `attempt` is what a failure is told to have happened to: `error while …`.
     pub(crate) fn begin(&self, context: &OpenContext<'_>, attempt: &str) -> Result<NewImage> {
         let name = Path::new(&self.target.filename);
-        let backing = match self.options.text("backing_file") {
+        let format = self.options.text("backing_fmt").map(String::from_utf8_lossy);
+        // A format that does not exist is refused where the options are.
+        let known = format.as_deref().is_none_or(|name| DriverName::from_name(name).is_ok());
+        let backing = match self.options.text("backing_file").filter(|_| known) {
             Some(backing) => {
-                let format = self.options.text("backing_fmt").map(String::from_utf8_lossy);
                 let backing = OsStr::from_bytes(backing);
                 let image =
                     open_backing(context, name.as_os_str(), backing, format.as_deref(), OpenFlags::READ)?;

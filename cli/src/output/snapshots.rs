@@ -14,7 +14,7 @@ pub(crate) fn table(snapshots: &[SnapshotInfo], indent: usize) -> String {
     let mut text = format!("{margin}Snapshot list:\n{margin}");
     text += &row(["ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]);
     for snapshot in snapshots {
-        let icount = snapshot.icount.map(|icount| icount.to_string()).unwrap_or_default();
+        let icount = snapshot.icount.map_or_else(|| "--".to_owned(), |icount| icount.to_string());
         text += &margin;
         text += &row([
             &snapshot.id,

@@ -29,7 +29,6 @@ pub use self::list::{Item, OptionList};
 pub use self::measure::{Measured, Measurement, measure};
 pub use self::options::CreateOptions;
 pub use self::spec::{OptionKind, OptionSpec, OptionTable, creatable};
-use crate::error::ResultExt;
 use crate::options::{DriverName, driver, name};
 use crate::qcow2::Qcow2;
 use crate::qcow2::create::{Parameters, lay_out};
@@ -135,7 +134,11 @@ fn begin(context: &OpenContext<'_>, request: &CreateRequest<'_>, path: &Path) ->
         volatile: request.durability == Durability::Volatile,
     };
     let path = file_path(path.as_os_str())?;
-    context.fs.draft(&path, options).context(|| format!("Could not create '{}'", shown(path.as_os_str())))
+    context.fs.draft(&path, options).map_err(|error| match error.kind() {
+        // The complaint about a lock names the file itself.
+        journal::ErrorKind::Locked => error.into(),
+        _ => Error::from(error).context(format!("Could not create '{}'", shown(path.as_os_str()))),
+    })
 }
 
 /// The file that a target's name means.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use journal::Disk;
 
 use crate::codec::Decoder;
-use crate::error::ResultExt;
-use crate::{CompressedRun, GuestOffset, HostOffset, Image, Result, Target};
+use crate::{CompressedRun, Error, GuestOffset, HostOffset, Image, Result, Target};
 
 /// Fills `buf` with the guest bytes from `at`. What lies past the end of the image is zeroes.
 ///
@@ -94,9 +93,11 @@ impl Decompressed {
                 &mut self.cluster
             }
         };
-        self.decoder
-            .decode(cluster.codec, &self.payload, out)
-            .context(|| format!("Could not decompress the cluster at guest offset {}", cluster.cluster.0))
+        self.decoder.decode(cluster.codec, &self.payload, out).map_err(|error| {
+            tracing::debug!(cluster = cluster.cluster.0, %error, "A compressed cluster is broken.");
+            // What a failing disk is told as: the sentence around it says where.
+            Error::corrupt("Input/output error")
+        })
     }
 }
 

@@ -258,6 +258,10 @@ impl Header {
             check_snapshots(&geometry, self.snapshots, "Snapshot table")?;
         }
         check_l1(&geometry, self.l1, "Active L1 table")?;
+        if self.size > i64::MAX as u64 - (crate::raw::SECTOR - 1) {
+            let reason = Error::new(ErrorKind::TooLarge, "File too large");
+            return Err(reason.context("Could not refresh total sector count"));
+        }
         let needed = geometry.l1_entries_for(self.size);
         if needed > i32::MAX as u64 {
             return Err(Error::new(ErrorKind::TooLarge, "Image is too big"));

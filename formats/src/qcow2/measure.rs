@@ -130,7 +130,7 @@ fn bitmaps_size(source: &Measured<'_>, geometry: &Geometry) -> Option<u64> {
     let bitmaps = source.bitmaps?;
     let cluster_size = geometry.cluster_size();
     let (mut clusters, mut directory) = (0, 0);
-    for bitmap in bitmaps.iter().filter(|bitmap| !bitmap.in_use) {
+    for bitmap in bitmaps {
         let bytes = source.content.virtual_size().div_ceil(bitmap.granularity).div_ceil(8);
         let data = geometry.clusters_for(bytes);
         clusters += data + geometry.clusters_for(data * TABLE_ENTRY_SIZE);

@@ -81,7 +81,10 @@ impl Dd {
                         "The size of the output must be given (osize=) where the input's is not known",
                     )
                 })?;
-                let plan = target.plan(size)?;
+                let plan = target.plan(size).map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "Unknown file format"),
+                    _ => error,
+                })?;
                 let new = plan.begin(context, "error while creating output image")?;
                 let beneath = if starts_zeroed(&new)? { Beneath::Zeroes } else { Beneath::Unknown };
                 self.fill(source, &part, new.image(), beneath, streams)?;
