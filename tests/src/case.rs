@@ -5,6 +5,17 @@ use std::ffi::OsString;
 use crate::shapes::Shape;
 use crate::words;
 
+/// A command line as a part of a case's name: it stays when other lines come and go.
+pub fn label(line: &str) -> String {
+    let mut label = line.replace(' ', "_").replace(['\'', '*'], "");
+    if label.len() > 120 {
+        // Long lines differ somewhere in the middle.
+        let sum = line.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        label = format!("{}…{sum:08x}", label.chars().take(80).collect::<String>());
+    }
+    label
+}
+
 /// What generators must know of a shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {

@@ -1,6 +1,6 @@
 //! `bench`: what it says and refuses; how fast it is, nobody compares here.
 
-use testkit::case::Case;
+use testkit::case::{Case, label};
 use testkit::shapes;
 
 pub fn cases() -> Vec<Case> {
@@ -63,16 +63,10 @@ pub fn cases() -> Vec<Case> {
         "bench -w -U -c 3 a.qcow2",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    let mut all: Vec<Case> = READS
-        .iter()
-        .enumerate()
-        .map(|(index, line)| Case::reads(format!("bench/read/{index:02}"), shape, line))
-        .collect();
+    let mut all: Vec<Case> =
+        READS.iter().map(|line| Case::reads(format!("bench/read/{}", label(line)), shape, line)).collect();
     all.extend(
-        WRITES
-            .iter()
-            .enumerate()
-            .map(|(index, line)| Case::after(format!("bench/write/{index:02}"), shape.script, line)),
+        WRITES.iter().map(|line| Case::after(format!("bench/write/{}", label(line)), shape.script, line)),
     );
     all
 }

@@ -1,6 +1,6 @@
 //! Block options: plain names, `file:`, `json:{…}` and `--image-opts`, right and wrong.
 
-use testkit::case::{Case, Traits};
+use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 pub fn cases() -> Vec<Case> {
@@ -86,11 +86,11 @@ fn json() -> Vec<Case> {
     ];
     let shape = shapes::named("chain/two");
     let quoted = |name: &str| name.replace('\\', "\\x5c").replace('\'', "\\x27");
-    let case = |(index, name): (usize, &&str)| {
+    let case = |name: &&str| {
         let line = format!("info --output=json '{}'", quoted(name));
-        Case::reads(format!("blockopts/json/{index:02}"), shape, &line)
+        Case::reads(format!("blockopts/json/{}", label(name)), shape, &line)
     };
-    NAMES.iter().enumerate().map(case).collect()
+    NAMES.iter().map(case).collect()
 }
 
 fn image_opts() -> Vec<Case> {
@@ -148,12 +148,12 @@ fn image_opts() -> Vec<Case> {
     ];
     let shape = shapes::named("chain/two");
     let mut all = Vec::new();
-    for (index, options) in OPTIONS.iter().enumerate() {
+    for options in OPTIONS {
         for (output, command) in
             [("json", "info --output=json"), ("human", "info"), ("map", "map --output=json")]
         {
             let line = format!("{command} --image-opts '{options}'");
-            all.push(Case::reads(format!("blockopts/options/{index:02}/{output}"), shape, &line));
+            all.push(Case::reads(format!("blockopts/options/{}/{output}", label(options)), shape, &line));
         }
     }
     all
@@ -294,20 +294,20 @@ fn windows() -> Vec<Case> {
     ];
     let shape = shapes::named("raw/mixed");
     let mut all = Vec::new();
-    for (index, window) in WINDOWS.iter().enumerate() {
+    for window in WINDOWS {
         let options = format!("driver=raw,{window},file.filename=a.raw");
         all.push(Case::reads(
-            format!("blockopts/window/{index:02}/info"),
+            format!("blockopts/window/{}/info", label(window)),
             shape,
             &format!("info --output=json --image-opts {options}"),
         ));
         all.push(Case::reads(
-            format!("blockopts/window/{index:02}/map"),
+            format!("blockopts/window/{}/map", label(window)),
             shape,
             &format!("map --output=json --image-opts {options}"),
         ));
         all.push(Case::makes(
-            format!("blockopts/window/{index:02}/convert"),
+            format!("blockopts/window/{}/convert", label(window)),
             shape,
             &format!("convert --image-opts -O qcow2 {options} out"),
         ));

@@ -1,6 +1,6 @@
 //! `check`: every shape, and a catalogue of damage.
 
-use testkit::case::Case;
+use testkit::case::{Case, label};
 use testkit::shapes::{self, Shape};
 
 pub fn cases() -> Vec<Case> {
@@ -251,6 +251,6 @@ fn lines() -> Vec<Case> {
         "check --foo a.qcow2",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    let case = |(index, line): (usize, &&str)| Case::reads(format!("check/line/{index:02}"), shape, line);
-    LINES.iter().enumerate().map(case).collect()
+    let case = |line: &&str| Case::reads(format!("check/line/{}", label(line)), shape, line);
+    LINES.iter().map(case).collect()
 }

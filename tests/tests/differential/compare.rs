@@ -1,6 +1,6 @@
 //! `compare`: equal and unequal images, of equal and unequal sizes, strict and not.
 
-use testkit::case::{Case, Traits};
+use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 pub fn cases() -> Vec<Case> {
@@ -93,10 +93,10 @@ fn pairs() -> Vec<Case> {
         "-f qcow2 -F raw a.raw a.raw",
         "-f raw -F qcow2 a.raw a.raw",
     ];
-    let case = |(index, pair): (usize, &&str)| {
-        Case::reads(format!("compare/pair/{index:02}"), &IMAGES, &format!("compare {pair}"))
+    let case = |pair: &&str| {
+        Case::reads(format!("compare/pair/{}", label(pair)), &IMAGES, &format!("compare {pair}"))
     };
-    PAIRS.iter().enumerate().map(case).collect()
+    PAIRS.iter().map(case).collect()
 }
 
 fn lines() -> Vec<Case> {
@@ -120,6 +120,6 @@ fn lines() -> Vec<Case> {
         "compare -x a.qcow2 a.qcow2",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    let case = |(index, line): (usize, &&str)| Case::reads(format!("compare/line/{index:02}"), shape, line);
-    LINES.iter().enumerate().map(case).collect()
+    let case = |line: &&str| Case::reads(format!("compare/line/{}", label(line)), shape, line);
+    LINES.iter().map(case).collect()
 }

@@ -1,6 +1,6 @@
 //! `convert`: every shape to every kind of target, and every option.
 
-use testkit::case::{Case, Traits};
+use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
@@ -169,11 +169,11 @@ fn backed_targets() -> Vec<Case> {
         "-O qcow2 -B base.qcow2 -F qcow2 -C",
         "-O qcow2 -B ''",
     ];
-    let case = |(index, options): (usize, &&str)| {
+    let case = |options: &&str| {
         let line = format!("convert {options} a.qcow2 out");
-        Case::after(format!("convert/backing/{index:02}"), SETUP, &line)
+        Case::after(format!("convert/backing/{}", label(options)), SETUP, &line)
     };
-    OPTIONS.iter().enumerate().map(case).collect()
+    OPTIONS.iter().map(case).collect()
 }
 
 /// `-n`, and targets that stand there already.
@@ -261,10 +261,10 @@ fn several_sources() -> Vec<Case> {
         "-W -f raw a.raw b.raw c.raw",
     ];
     let mut all = Vec::new();
-    for (index, sources) in LISTS.iter().enumerate() {
+    for sources in LISTS {
         for format in ["raw", "qcow2"] {
             let line = format!("convert -O {format} {sources} out");
-            all.push(Case::makes(format!("convert/several/{index:02}/{format}"), &SOURCES, &line));
+            all.push(Case::makes(format!("convert/several/{}/{format}", label(sources)), &SOURCES, &line));
         }
     }
     all
@@ -371,6 +371,6 @@ fn lines() -> Vec<Case> {
         "convert -O qcow2 a.qcow2 \\xff\\xfe",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    let case = |(index, line): (usize, &&str)| Case::makes(format!("convert/line/{index:02}"), shape, line);
-    LINES.iter().enumerate().map(case).collect()
+    let case = |line: &&str| Case::makes(format!("convert/line/{}", label(line)), shape, line);
+    LINES.iter().map(case).collect()
 }

@@ -1,6 +1,6 @@
 //! `create`: every option of both formats, alone and together, right and wrong.
 
-use testkit::case::{Case, Traits};
+use testkit::case::{Case, Traits, label};
 use testkit::shapes::Shape;
 
 pub fn cases() -> Vec<Case> {
@@ -328,9 +328,8 @@ fn backings() -> Vec<Case> {
         "create -q -f qcow2 -b b.qcow2 -F qcow2 out",
         "create -f qcow2 -b sub -F qcow2 out",
     ];
-    let case =
-        |(index, line): (usize, &&str)| Case::makes(format!("create/backing/{index:02}"), &BASES, line);
-    let mut all: Vec<Case> = LINES.iter().enumerate().map(case).collect();
+    let case = |line: &&str| Case::makes(format!("create/backing/{}", label(line)), &BASES, line);
+    let mut all: Vec<Case> = LINES.iter().map(case).collect();
     let line = "create -f qcow2 -b e.qcow2 -F qcow2 sub/out.qcow2";
     all.push(Case::after("create/backing/subdirectory", BASES.script, line));
     all
@@ -424,6 +423,6 @@ fn lines() -> Vec<Case> {
         "create -f qcow2 -o encrypt.format=foo out 1M",
         "create -f qcow2 -o encrypt.key-secret=x out 1M",
     ];
-    let case = |(index, line): (usize, &&str)| Case::alone(format!("create/line/{index:02}"), line);
-    LINES.iter().enumerate().map(case).collect()
+    let case = |line: &&str| Case::alone(format!("create/line/{}", label(line)), line);
+    LINES.iter().map(case).collect()
 }

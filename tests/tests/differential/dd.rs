@@ -1,7 +1,7 @@
 //! `dd`: blocks, counts and offsets; the options that Proxmox adds are tested elsewhere, for
 //! qemu-img knows none of them.
 
-use testkit::case::Case;
+use testkit::case::{Case, label};
 use testkit::shapes;
 
 pub fn cases() -> Vec<Case> {
@@ -72,10 +72,8 @@ fn lines() -> Vec<Case> {
         "dd --foo if=a.raw of=out",
         "dd -f raw if=a.raw of=a.raw",
     ];
-    let case = |(index, line): (usize, &&str)| {
-        Case::after(format!("dd/line/{index:02}"), "prose a.raw 100000 4", line)
-    };
-    let mut all: Vec<Case> = LINES.iter().enumerate().map(case).collect();
+    let case = |line: &&str| Case::after(format!("dd/line/{}", label(line)), "prose a.raw 100000 4", line);
+    let mut all: Vec<Case> = LINES.iter().map(case).collect();
     for format in ["raw", "qcow2"] {
         all.push(Case::after(
             format!("dd/existing/{format}"),

@@ -1,6 +1,6 @@
 //! `map`: every shape, human and JSON, whole and in part.
 
-use testkit::case::Case;
+use testkit::case::{Case, label};
 use testkit::shapes::{self, Shape};
 
 pub fn cases() -> Vec<Case> {
@@ -62,6 +62,6 @@ fn lines() -> Vec<Case> {
         "map --object secret,id=a,data=b a.qcow2",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    let case = |(index, line): (usize, &&str)| Case::reads(format!("map/line/{index:02}"), shape, line);
-    LINES.iter().enumerate().map(case).collect()
+    let case = |line: &&str| Case::reads(format!("map/line/{}", label(line)), shape, line);
+    LINES.iter().map(case).collect()
 }

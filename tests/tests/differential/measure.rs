@@ -1,6 +1,6 @@
 //! `measure`: sizes and images, for both formats and their options.
 
-use testkit::case::Case;
+use testkit::case::{Case, label};
 use testkit::shapes::{self, Shape};
 
 pub fn cases() -> Vec<Case> {
@@ -98,6 +98,6 @@ fn lines() -> Vec<Case> {
         "measure --object secret,id=a,data=b --size 1M",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    let case = |(index, line): (usize, &&str)| Case::reads(format!("measure/line/{index:02}"), shape, line);
-    LINES.iter().enumerate().map(case).collect()
+    let case = |line: &&str| Case::reads(format!("measure/line/{}", label(line)), shape, line);
+    LINES.iter().map(case).collect()
 }

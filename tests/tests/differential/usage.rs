@@ -1,6 +1,6 @@
 //! Command lines as such: help, versions, commands and options that do not exist.
 
-use testkit::case::Case;
+use testkit::case::{Case, label};
 use testkit::shapes;
 
 /// Commands that this version has, and those that are still to come.
@@ -76,8 +76,8 @@ pub fn cases() -> Vec<Case> {
         "info -U gone.qcow2",
     ];
     let shape = shapes::named("qcow2/fragmented");
-    for (index, line) in LINES.iter().enumerate() {
-        all.push(Case::reads(format!("usage/line/{index:02}"), shape, line));
+    for line in LINES {
+        all.push(Case::reads(format!("usage/line/{}", label(line)), shape, line));
     }
     for command in COMMANDS {
         for (variant, line) in [

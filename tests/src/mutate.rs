@@ -1,0 +1,166 @@
+//! Damages images at random, mostly where it hurts.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::script::Xorshift;
+
+/// Seeds larger than this make mutants too slowly.
+const SEED_LIMIT: u64 = 400 << 10;
+
+/// An image to be damaged, and the files that stand behind it.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// Where it comes from.
+    pub name: String,
+    /// Its bytes.
+    pub image: Vec<u8>,
+    /// Files that it names.
+    pub others: Vec<(String, Vec<u8>)>,
+    /// Ranges of metadata: most damage goes there.
+    pub hot: Vec<Range<usize>>,
+}
+
+impl Seed {
+    /// The image and the other files of a directory, if they are small enough.
+    pub fn load(name: &str, dir: &Path, image: &str) -> Option<Self> {
+        let path = dir.join(image);
+        if fs::metadata(&path).ok()?.len() > SEED_LIMIT {
+            return None;
+        }
+        let image_bytes = fs::read(&path).ok()?;
+        let others = fs::read_dir(dir).ok()?.flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let small = entry.metadata().ok()?.len() <= SEED_LIMIT;
+            let wanted = name != image && small && entry.file_type().ok()?.is_file();
+            wanted.then(|| fs::read(entry.path()).ok().map(|bytes| (name, bytes)))?
+        });
+        let others = others.collect();
+        let hot = hot(&image_bytes);
+        Some(Self { name: name.to_owned(), image: image_bytes, others, hot })
+    }
+
+    /// The image with one to eight damages.
+    pub fn mutant(&self, random: &mut Xorshift) -> Vec<u8> {
+        let mut bytes = self.image.clone();
+        for _ in 0..=random.below(8) {
+            damage(&mut bytes, &self.hot, random);
+        }
+        bytes
+    }
+}
+
+/// The header, and every cluster that the tables of a sound image lead to without being data.
+fn hot(bytes: &[u8]) -> Vec<Range<usize>> {
+    let word = |at: usize| {
+        bytes.get(at..at + 8).map_or(0, |it| u64::from_be_bytes(it.try_into().unwrap_or_default()))
+    };
+    let half = |at: usize| word(at) >> 32;
+    let cluster = 1_usize << half(20).clamp(9, 21);
+    let mut starts = vec![0];
+    let tables = [(word(40), half(36)), (word(48), 4)];
+    for (table, count) in tables {
+        let table = table as usize;
+        starts.push(table);
+        for index in 0..(count as usize).min(64) {
+            starts.push((word(table + index * 8) & 0x00ff_ffff_ffff_fe00) as usize);
+        }
+    }
+    starts.push(word(64) as usize);
+    // Bitmap directories and tables stand behind everything else that the oracle wrote.
+    starts.extend((1..=4).map(|back| bytes.len().saturating_sub(back * cluster)));
+    let known = starts.into_iter().filter(|&start| start < bytes.len());
+    known.map(|start| start..(start + cluster.min(4096)).min(bytes.len())).collect()
+}
+
+fn damage(bytes: &mut Vec<u8>, hot: &[Range<usize>], random: &mut Xorshift) {
+    match random.below(16) {
+        0 => {
+            let len = random.below(bytes.len() as u64 + 1) as usize;
+            bytes.truncate(len);
+        }
+        1 => {
+            let len = bytes.len() + random.below(1 << 17) as usize;
+            bytes.resize(len, random.next() as u8);
+        }
+        2 => copy_block(bytes, random),
+        3..=5 => header_field(bytes, random),
+        6..=11 => word(bytes, hot, random),
+        _ => byte(bytes, hot, random),
+    }
+}
+
+/// A place, mostly in metadata.
+fn place(len: usize, hot: &[Range<usize>], random: &mut Xorshift) -> usize {
+    if hot.is_empty() || random.below(8) == 0 {
+        return random.below(len as u64) as usize;
+    }
+    let range = &hot[random.below(hot.len() as u64) as usize];
+    // The start of a table is used more than its end.
+    let width = random.below(range.len() as u64 + 1) + 1;
+    range.start + random.below(width) as usize
+}
+
+fn byte(bytes: &mut [u8], hot: &[Range<usize>], random: &mut Xorshift) {
+    let at = place(bytes.len(), hot, random);
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte = if random.below(2) == 0 { *byte ^ (1 << random.below(8)) } else { random.next() as u8 };
+    }
+}
+
+/// Replaces an aligned word by one that looks like an entry.
+fn word(bytes: &mut [u8], hot: &[Range<usize>], random: &mut Xorshift) {
+    let at = place(bytes.len(), hot, random) & !7;
+    let len = bytes.len() as u64;
+    let Some(slot) = bytes.get_mut(at..at + 8) else { return };
+    let old = u64::from_be_bytes(slot.try_into().unwrap_or_default());
+    let new = match random.below(8) {
+        0 => interesting(random),
+        1 => old ^ (1 << random.below(64)),
+        2 => old.wrapping_add(512 << random.below(12)),
+        3 => (random.below(len + 1) & !511) | (1 << 63),
+        4 => (random.below(len + 1)) | (1 << 62) | (random.below(256) << 54),
+        5 => random.below(len * 2 + 1) & !511,
+        6 => (random.next() & 3) | (random.below(len + 1) & !511),
+        _ => random.next(),
+    };
+    slot.copy_from_slice(&new.to_be_bytes());
+}
+
+fn interesting(random: &mut Xorshift) -> u64 {
+    const VALUES: [u64; 12] = [
+        0,
+        1,
+        2,
+        511,
+        512,
+        u32::MAX as u64,
+        1 << 31,
+        1 << 32,
+        i64::MAX as u64,
+        1 << 63,
+        u64::MAX,
+        0x00ff_ffff_ffff_fe00,
+    ];
+    VALUES[random.below(VALUES.len() as u64) as usize]
+}
+
+/// Sets a header field, four bytes or eight, to something that a parser may stumble over.
+fn header_field(bytes: &mut [u8], random: &mut Xorshift) {
+    let at = 4 + 4 * random.below(40) as usize;
+    let width = if random.below(2) == 0 { 4 } else { 8 };
+    let value = if random.below(3) == 0 { random.below(64) } else { interesting(random) };
+    if let Some(slot) = bytes.get_mut(at..at + width) {
+        slot.copy_from_slice(&value.to_be_bytes()[8 - width..]);
+    }
+}
+
+fn copy_block(bytes: &mut [u8], random: &mut Xorshift) {
+    let len = 8 << random.below(8);
+    let (from, to) =
+        (random.below(bytes.len() as u64) as usize & !7, random.below(bytes.len() as u64) as usize & !7);
+    if from + len <= bytes.len() && to + len <= bytes.len() {
+        bytes.copy_within(from..from + len, to);
+    }
+}

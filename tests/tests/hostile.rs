@@ -1,0 +1,247 @@
+//! Damaged images get an error or an answer: never a panic, a hang, or all the memory.
+//!
+//! `TXIMG_HOSTILE` is how many mutants are tried in this process (default: as many as half a
+//! minute allows); `TXIMG_HOSTILE_SEED` is where their random numbers start. A failure prints the
+//! seed and number of its mutant and leaves the file behind.
+
+#![allow(clippy::disallowed_methods, reason = "scratch files of tests need no durability")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testkit::effects::run_oracle;
+use testkit::exercise;
+use testkit::mutate::Seed;
+use testkit::oracle;
+use testkit::run::{Run, SMALL_ADDRESS_SPACE};
+use testkit::scene;
+use testkit::script::Xorshift;
+use testkit::shapes::{self, Shape};
+use testkit::tximg::tximg;
+
+/// No image may make this process hold more than that, all workers together.
+const MEMORY_LIMIT: usize = 512 << 20;
+
+/// No mutant may take longer in this process.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long mutants are tried if nobody says how many.
+const DEFAULT_TIME: Duration = Duration::from_secs(30);
+
+/// Mutants that go through every command as processes.
+const PROCESS_MUTANTS: u64 = 60;
+
+/// Counts what is allocated, and refuses what is far too much.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator; the counters do not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        if held > 2 * MEMORY_LIMIT {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller keeps GlobalAlloc's contract, which is the same as System's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the pointer came from `alloc` above, and so from System.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Small images that have much in little space.
+const RICH: [Shape; 3] = [
+    Shape {
+        name: "rich/512",
+        script: "img create -f qcow2 -o cluster_size=512 base.qcow2 64k\nio -f qcow2 base.qcow2 | write -P 1 0 32k
+            img create -f qcow2 -o cluster_size=512 -b base.qcow2 -F qcow2 a.qcow2 128k
+            io -f qcow2 a.qcow2 | write -P 2 4k 3k | write -z 8k 2k | write -c -P 3 10k 512 | write -c -P 4 10752 512
+            img snapshot -c one a.qcow2\nimg bitmap --add -g 512 a.qcow2 b0\nimg bitmap --add -g 1k a.qcow2 b1
+            io -f qcow2 a.qcow2 | write -P 5 0 6k | discard 64k 1k\nimg snapshot -c two a.qcow2",
+        ..shapes::CHAINS[0]
+    },
+    Shape {
+        name: "rich/subclusters",
+        script: "img create -f qcow2 -o extended_l2=on,cluster_size=16k a.qcow2 256k
+            io -f qcow2 a.qcow2 | write -P 2 512 512 | write -z 8k 2k | write -c -P 3 32k 16k | write -P 4 100k 5k
+            img snapshot -c one a.qcow2\nio -f qcow2 a.qcow2 | write -P 5 0 6k | discard 96k 16k",
+        ..shapes::CHAINS[0]
+    },
+    Shape {
+        name: "rich/zstd",
+        script: "prose n.raw 64k 3
+            img convert -f raw -c -O qcow2 -o cluster_size=1k,compression_type=zstd,refcount_bits=2 n.raw a.qcow2
+            img snapshot -c one a.qcow2\nio -f qcow2 a.qcow2 | write -P 5 0 3k\nremove n.raw",
+        ..shapes::CHAINS[0]
+    },
+];
+
+fn seeds() -> Vec<Seed> {
+    // The rich ones are small and stand for several each: they come up more often.
+    static RICH_SHAPES: [Shape; 3] = RICH;
+    let rich = RICH_SHAPES.iter().cycle().take(30);
+    rich.chain(shapes::readable().filter(|shape| shape.format == "qcow2"))
+        .filter_map(|shape| Seed::load(shape.name, &scene::fixture(shape), shape.image))
+        .collect()
+}
+
+fn setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value}")))
+}
+
+/// The mutant of that number: which seed it comes from, and its bytes.
+fn mutant(seeds: &[Seed], start: u64, number: u64) -> (&Seed, Vec<u8>) {
+    let mut random = Xorshift::new(start ^ number.wrapping_mul(0xd134_2543_de82_ef95));
+    random.next();
+    let seed = &seeds[random.below(seeds.len() as u64) as usize];
+    (seed, seed.mutant(&mut random))
+}
+
+/// Tries one mutant in this process; a story if it misbehaves.
+fn try_in_process(seed: &Seed, bytes: &[u8]) -> Result<(), String> {
+    let others: Vec<(&str, &[u8])> = seed.others.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+    let fs = exercise::tree(bytes, &others);
+    let started = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| drop(exercise::everything(&fs))));
+    if let Err(panic) = outcome {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        return Err(format!("panicked: {}", text.unwrap_or_default()));
+    }
+    let elapsed = started.elapsed();
+    if elapsed > PATIENCE { Err(format!("took {:.1} s", elapsed.as_secs_f64())) } else { Ok(()) }
+}
+
+fn keep(seed: &Seed, bytes: &[u8], number: u64) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("tximg-hostile-{number}"));
+    std::fs::create_dir_all(&dir).expect("the directory for scratch files can be written");
+    for (name, bytes) in &seed.others {
+        std::fs::write(dir.join(name), bytes).expect("scratch files can be written");
+    }
+    std::fs::write(dir.join("a.qcow2"), bytes).expect("scratch files can be written");
+    dir
+}
+
+#[test]
+fn mutants_in_this_process() {
+    let seeds = seeds();
+    let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
+    let wanted = setting("TXIMG_HOSTILE");
+    let deadline = Instant::now() + DEFAULT_TIME;
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    // Panics are caught and told below; thousands of backtraces would hide them.
+    std::panic::set_hook(Box::new(|_| {}));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let done = wanted.map_or_else(|| Instant::now() > deadline, |wanted| number >= wanted);
+                    if done {
+                        break;
+                    }
+                    let (seed, bytes) = mutant(&seeds, start, number);
+                    if let Err(story) = try_in_process(seed, &bytes) {
+                        let dir = keep(seed, &bytes, number);
+                        let story = format!(
+                            "mutant {number} of start {start}, from {}: {story}\n  kept in {}",
+                            seed.name,
+                            dir.display()
+                        );
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(story);
+                    }
+                }
+            });
+        }
+    });
+    drop(std::panic::take_hook());
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let tried = wanted.unwrap_or_else(|| next.into_inner());
+    let peak = PEAK.load(Ordering::Relaxed);
+    println!("hostile: {tried} mutants, {} misbehave, at most {} MiB held", failures.len(), peak >> 20);
+    assert!(failures.is_empty(), "{} of {tried}:\n{}", failures.len(), failures.join("\n"));
+    assert!(peak <= MEMORY_LIMIT, "mutants made the process hold {} MiB", peak >> 20);
+}
+
+/// What is tried with each mutant as a process. `{}` is a new file.
+const COMMANDS: [&[&str]; 12] = [
+    &["info", "a.qcow2"],
+    &["info", "--backing-chain", "--output=json", "a.qcow2"],
+    &["map", "a.qcow2"],
+    &["map", "--output=json", "a.qcow2"],
+    &["check", "a.qcow2"],
+    &["check", "--output=json", "a.qcow2"],
+    &["compare", "a.qcow2", "a.qcow2"],
+    &["measure", "-O", "qcow2", "a.qcow2"],
+    &["snapshot", "-l", "a.qcow2"],
+    &["dd", "bs=64k", "count=4", "if=a.qcow2", "of=dd.raw"],
+    &["convert", "-O", "qcow2", "--bitmaps", "-c", "a.qcow2", "c.qcow2"],
+    &["convert", "-O", "qcow2", "a.qcow2", "b.qcow2"],
+];
+
+#[test]
+fn mutants_through_every_command() {
+    let seeds = seeds();
+    let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
+    let wanted =
+        setting("TXIMG_HOSTILE").map_or(PROCESS_MUTANTS, |wanted| (wanted / 200).max(PROCESS_MUTANTS));
+    let mut failures = Vec::new();
+    for number in 0..wanted {
+        let (seed, bytes) = mutant(&seeds, !start, number);
+        let dir = scene::empty();
+        for (name, bytes) in &seed.others {
+            std::fs::write(dir.path().join(name), bytes).expect("scratch files can be written");
+        }
+        std::fs::write(dir.path().join("a.qcow2"), &bytes).expect("scratch files can be written");
+        for command in COMMANDS {
+            let run = Run::new(tximg(), dir.path()).args(command).address_space(SMALL_ADDRESS_SPACE);
+            let outcome = run.timeout(Duration::from_secs(20)).run();
+            if outcome.crashed() {
+                failures.push(format!(
+                    "mutant {number} of {}: {}: {}\n{}\n  kept in {}",
+                    seed.name,
+                    command.join(" "),
+                    outcome.status_text(),
+                    outcome.err(),
+                    keep(seed, &bytes, number).display()
+                ));
+            }
+        }
+        failures.extend(disagreement(dir.path()).map(|story| {
+            let kept = keep(seed, &bytes, number);
+            format!("mutant {number} of {}: {story}\n  kept in {}", seed.name, kept.display())
+        }));
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Where both programs can convert a damaged image, they must read the same bytes.
+fn disagreement(dir: &std::path::Path) -> Option<String> {
+    let copy = dir.join("b.qcow2");
+    let oracle = Run::new(&oracle::oracle().img, dir)
+        .args(["convert", "-O", "qcow2", "a.qcow2", "o.qcow2"])
+        .timeout(Duration::from_secs(20));
+    if !copy.exists() || !oracle.run().success() {
+        return None;
+    }
+    let outcome = run_oracle(dir, ["compare", "o.qcow2", "b.qcow2"]);
+    (!outcome.success()).then(|| format!("converted differently: {}{}", outcome.out(), outcome.err()))
+}
