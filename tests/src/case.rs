@@ -7,7 +7,7 @@ use crate::words;
 
 /// A command line as a part of a case's name: it stays when other lines come and go.
 pub fn label(line: &str) -> String {
-    let mut label = line.replace(' ', "_").replace(['\'', '*'], "");
+    let mut label = line.replace(' ', "_").replace('\'', "\"");
     if label.len() > 120 {
         // Long lines differ somewhere in the middle.
         let sum = line.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
@@ -108,6 +108,11 @@ impl Case {
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
+    }
+
+    /// Whether the command changes an existing file where it stands, so that a failure shows.
+    pub fn writes_in_place(&self) -> bool {
+        self.args.iter().any(|arg| arg == "-n" || arg == "-w")
     }
 
     fn new(name: impl Into<String>, shape: Option<&'static Shape>, stage: Stage, line: &str) -> Self {

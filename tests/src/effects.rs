@@ -1,14 +1,20 @@
 //! What a command made, looked at by both programs in both directions.
 //!
+//! Only files that the command touched are looked at. A command that fails must leave everything
+//! as it was, although the oracle leaves half a target: that is the one difference that
+//! `docs/DIFFERENCES.md` tells of all commands. (With `-n` the target is written in place, and a
+//! failure may be met half-way.)
+//!
 //! Filters, all there are:
 //!
 //! * **Space on disk.** Two programs may lay out equal images differently, so `actual-size` and
 //!   the length of a container file are compared only where both programs look at one file.
 //! * **Order of allocation.** For the same reason fragmentation figures and host offsets are.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -24,6 +30,49 @@ const WRITTEN_OUT: u64 = 1 << 40;
 
 /// Images with more L2 tables are not read from end to end: that takes the oracle minutes.
 const TABLES_WALKED: u64 = 1 << 17;
+
+/// The regular files of a directory, and what tells whether one was touched. Links to the scene's
+/// files are not among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files(BTreeMap<String, Stamp>);
+
+/// Inode number, length and time of the last change.
+type Stamp = (u64, u64, i64, i64);
+
+impl Files {
+    /// The files of a directory as they are now.
+    pub fn of(dir: &Path) -> Self {
+        let entries = fs::read_dir(dir).expect("a case's directory can be listed").flatten();
+        let regular = entries.filter_map(|entry| {
+            let data = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+            let stamp = (data.ino(), data.len(), data.mtime(), data.mtime_nsec());
+            Some((entry.file_name().to_string_lossy().into_owned(), stamp))
+        });
+        Self(regular.collect())
+    }
+
+    /// Names of files that are new, gone or changed since `before`.
+    fn touched_since(&self, before: &Self) -> Vec<String> {
+        let gone = before.0.keys().filter(|name| !self.0.contains_key(*name));
+        let changed = self.0.iter().filter(|(name, stamp)| before.0.get(*name) != Some(stamp));
+        changed.map(|(name, _)| name).chain(gone).cloned().collect()
+    }
+}
+
+/// A directory in which a command was run.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// Where it is.
+    pub dir: &'a Path,
+    /// Its files before the command.
+    pub before: &'a Files,
+}
+
+impl Scene<'_> {
+    fn touched(&self) -> Vec<String> {
+        Files::of(self.dir).touched_since(self.before)
+    }
+}
 
 /// The two directories in which the oracle and the program under test ran the same command.
 #[derive(Debug, Clone, Copy)]
@@ -44,25 +93,28 @@ pub fn run_tximg<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>)
     Run::new(tximg(), dir).named("qemu-img").args(args).run()
 }
 
-/// All differences between what was made in the two directories.
-pub fn differences(pair: Pair<'_>) -> Vec<Difference> {
-    let (left, right) = (files(pair.expected), files(pair.got));
+/// All differences between what a command that succeeded made in the two directories.
+pub fn differences(expected: Scene<'_>, got: Scene<'_>) -> Vec<Difference> {
+    let pair = Pair { expected: expected.dir, got: got.dir };
+    let (left, right) = (expected.touched(), got.touched());
     let mut all = Vec::new();
-    for name in left.symmetric_difference(&right) {
-        let who = if left.contains(name) { "only the oracle" } else { "only the program under test" };
-        all.push(Difference::content(format!("{who} left a file '{name}'")));
+    for (who, these, others) in [("the oracle", &left, &right), ("the program under test", &right, &left)] {
+        for name in these.iter().filter(|name| !others.contains(name)) {
+            all.push(Difference::content(format!("only {who} touched '{name}'")));
+        }
     }
-    for name in left.intersection(&right) {
-        all.extend(file(pair, name));
+    for name in left.iter().filter(|name| right.contains(name)) {
+        if pair.got.join(name).exists() && pair.expected.join(name).exists() {
+            all.extend(file(pair, name));
+        }
     }
     all
 }
 
-/// Names of regular files; links to the scene's files are not among them.
-fn files(dir: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(dir).expect("a case's directory can be listed").flatten();
-    let regular = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    regular.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+/// What a command that failed has left behind although it should not.
+pub fn leftovers(got: Scene<'_>) -> Vec<Difference> {
+    let touched = got.touched().into_iter();
+    touched.map(|name| Difference::content(format!("failed, but touched '{name}'"))).collect()
 }
 
 fn file(pair: Pair<'_>, name: &str) -> Vec<Difference> {
@@ -207,7 +259,8 @@ fn same_bytes(pair: Pair<'_>, name: &str, path: &str) -> Option<Difference> {
     let convert = ["convert", "-O", "raw", path, OUT];
     let by_oracle = run_oracle(pair.got, convert);
     let by_tximg = run_tximg(pair.expected, convert);
-    let (left, right) = (pair.got.join(OUT), pair.expected.join(OUT));
+    // Expected is what the oracle wrote, read by the other; got is the reverse.
+    let (left, right) = (pair.expected.join(OUT), pair.got.join(OUT));
     let text = match (by_oracle.success(), by_tximg.success()) {
         (true, true) => content::difference(&left, &right).unwrap_or_else(|error| Some(error.to_string())),
         (false, false) => None,

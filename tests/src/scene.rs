@@ -11,21 +11,24 @@ use tempfile::TempDir;
 use crate::script;
 use crate::shapes::Shape;
 
-/// This process's scratch directory, under `TXIMG_TMP` or the system's.
-///
-/// It is removed by [`sweep`].
+static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
+
+/// This process's scratch directory, under `TXIMG_TMP` or the system's. It goes when the process
+/// ends in an orderly way.
 pub fn scratch() -> &'static Path {
-    static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     SCRATCH.get_or_init(|| {
         let parent = std::env::var_os("TXIMG_TMP").map_or_else(std::env::temp_dir, PathBuf::from);
         let dir = tempfile::Builder::new().prefix("tximg-tests-").tempdir_in(parent);
+        // SAFETY: `sweep` is a function of the right type that does not unwind.
+        unsafe { libc::atexit(sweep) };
         dir.expect("the directory for scratch files can be written").keep()
     })
 }
 
-/// Removes the scratch directory. Call it once, when all cases are done.
-pub fn sweep() {
-    drop(fs::remove_dir_all(scratch()));
+extern "C" fn sweep() {
+    if let Some(dir) = SCRATCH.get() {
+        drop(fs::remove_dir_all(dir));
+    }
 }
 
 /// The directory with a shape's files, built once for all cases, which only read it.

@@ -449,6 +449,50 @@ pub const LOOPS: &[Shape] = &[
     ),
 ];
 
+/// Small images that have much in little space, to be damaged and fuzzed.
+pub const RICH: &[Shape] = &[
+    qcow2(
+        "rich/512",
+        "img create -f qcow2 -o cluster_size=512 base.qcow2 64k\nio -f qcow2 base.qcow2 | write -P 1 0 32k
+         img create -f qcow2 -o cluster_size=512 -b base.qcow2 -F qcow2 a.qcow2 128k
+         io -f qcow2 a.qcow2 | write -P 2 4k 3k | write -z 8k 2k | write -c -P 3 10k 512 | write -c -P 4 10752 512
+         img snapshot -c one a.qcow2\nimg bitmap --add -g 512 a.qcow2 b0\nimg bitmap --add -g 1k a.qcow2 b1
+         io -f qcow2 a.qcow2 | write -P 5 0 6k | discard 64k 1k\nimg snapshot -c two a.qcow2",
+    ),
+    qcow2(
+        "rich/subclusters",
+        "img create -f qcow2 -o extended_l2=on,cluster_size=16k a.qcow2 256k
+         io -f qcow2 a.qcow2 | write -P 2 512 512 | write -z 8k 2k | write -c -P 3 32k 16k | write -P 4 100k 5k
+         img snapshot -c one a.qcow2\nio -f qcow2 a.qcow2 | write -P 5 0 6k | discard 96k 16k",
+    ),
+    qcow2(
+        "rich/zstd",
+        "prose n.raw 64k 3
+         img convert -f raw -c -O qcow2 -o cluster_size=1k,compression_type=zstd n.raw a.qcow2
+         img snapshot -c one a.qcow2\nio -f qcow2 a.qcow2 | write -P 5 0 3k\nremove n.raw",
+    ),
+    qcow2(
+        "rich/v2",
+        "img create -f qcow2 -o compat=0.10,cluster_size=512 a.qcow2 64k\nio -f qcow2 a.qcow2 | write -P 1 0 32k
+         img snapshot -c 'a b' a.qcow2",
+    ),
+    qcow2(
+        "rich/refcount-1",
+        "img create -f qcow2 -o refcount_bits=1,cluster_size=512 a.qcow2 64k
+         io -f qcow2 a.qcow2 | write -P 1 0 32k",
+    ),
+    qcow2(
+        "rich/lazy",
+        "img create -f qcow2 -o refcount_bits=64,cluster_size=512,lazy_refcounts=on a.qcow2 64k
+         io -f qcow2 a.qcow2 | write -P 1 0 32k",
+    ),
+    qcow2(
+        "rich/data-file",
+        "img create -f qcow2 -o data_file=a.data,data_file_raw=on,cluster_size=512 a.qcow2 64k
+         io -f qcow2 a.qcow2 | write -P 1 0 32k",
+    ),
+];
+
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
     [RAW, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()

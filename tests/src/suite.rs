@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Stage};
 use crate::compare::{self, Difference};
-use crate::effects::{self, Pair};
+use crate::effects::{self, Files, Scene};
 use crate::known::Known;
 use crate::oracle::oracle;
 use crate::run::{Outcome, Run};
@@ -140,10 +140,16 @@ fn differences(case: &Case) -> Vec<Difference> {
         };
     }
     let dirs = [stage(case), stage(case)];
+    let before = [Files::of(dirs[0].path()), Files::of(dirs[1].path())];
     let expected = start(&oracle().img, dirs[0].path(), case);
     let got = start(tximg(), dirs[1].path(), case);
     let mut all = compare::outcomes(&expected, &got);
-    all.extend(effects::differences(Pair { expected: dirs[0].path(), got: dirs[1].path() }));
+    let scenes = [0, 1].map(|index| Scene { dir: dirs[index].path(), before: &before[index] });
+    if got.success() {
+        all.extend(effects::differences(scenes[0], scenes[1]));
+    } else if !case.writes_in_place() {
+        all.extend(effects::leftovers(scenes[1]));
+    }
     all
 }
 

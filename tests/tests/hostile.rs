@@ -22,7 +22,7 @@ use testkit::oracle;
 use testkit::run::{Run, SMALL_ADDRESS_SPACE};
 use testkit::scene;
 use testkit::script::Xorshift;
-use testkit::shapes::{self, Shape};
+use testkit::shapes;
 use testkit::tximg::tximg;
 
 /// No image may make this process hold more than that, all workers together.
@@ -65,37 +65,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Small images that have much in little space.
-const RICH: [Shape; 3] = [
-    Shape {
-        name: "rich/512",
-        script: "img create -f qcow2 -o cluster_size=512 base.qcow2 64k\nio -f qcow2 base.qcow2 | write -P 1 0 32k
-            img create -f qcow2 -o cluster_size=512 -b base.qcow2 -F qcow2 a.qcow2 128k
-            io -f qcow2 a.qcow2 | write -P 2 4k 3k | write -z 8k 2k | write -c -P 3 10k 512 | write -c -P 4 10752 512
-            img snapshot -c one a.qcow2\nimg bitmap --add -g 512 a.qcow2 b0\nimg bitmap --add -g 1k a.qcow2 b1
-            io -f qcow2 a.qcow2 | write -P 5 0 6k | discard 64k 1k\nimg snapshot -c two a.qcow2",
-        ..shapes::CHAINS[0]
-    },
-    Shape {
-        name: "rich/subclusters",
-        script: "img create -f qcow2 -o extended_l2=on,cluster_size=16k a.qcow2 256k
-            io -f qcow2 a.qcow2 | write -P 2 512 512 | write -z 8k 2k | write -c -P 3 32k 16k | write -P 4 100k 5k
-            img snapshot -c one a.qcow2\nio -f qcow2 a.qcow2 | write -P 5 0 6k | discard 96k 16k",
-        ..shapes::CHAINS[0]
-    },
-    Shape {
-        name: "rich/zstd",
-        script: "prose n.raw 64k 3
-            img convert -f raw -c -O qcow2 -o cluster_size=1k,compression_type=zstd,refcount_bits=2 n.raw a.qcow2
-            img snapshot -c one a.qcow2\nio -f qcow2 a.qcow2 | write -P 5 0 3k\nremove n.raw",
-        ..shapes::CHAINS[0]
-    },
-];
-
+/// The rich ones are small and stand for several each: they come up more often.
 fn seeds() -> Vec<Seed> {
-    // The rich ones are small and stand for several each: they come up more often.
-    static RICH_SHAPES: [Shape; 3] = RICH;
-    let rich = RICH_SHAPES.iter().cycle().take(30);
+    let rich = shapes::RICH.iter().cycle().take(10 * shapes::RICH.len());
     rich.chain(shapes::readable().filter(|shape| shape.format == "qcow2"))
         .filter_map(|shape| Seed::load(shape.name, &scene::fixture(shape), shape.image))
         .collect()

@@ -223,6 +223,10 @@ fn existing_targets() -> Vec<Case> {
     let mut all = Vec::new();
     for (target, setup) in TARGETS {
         for (option, options) in OPTIONS {
+            // What stands in a target that is said to be zero, but is not, nobody promises.
+            if *option == "kept-zero" && !target.ends_with("empty") {
+                continue;
+            }
             let format = if target.starts_with("qcow2") { "qcow2" } else { "raw" };
             let line = format!("convert {options}-O {format} a.qcow2 out");
             let setup = format!("{SOURCE}\n{setup}");

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use testkit::case::Case;
-use testkit::{known, scene, suite, tximg};
+use testkit::{known, suite, tximg};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +36,6 @@ fn main() -> ExitCode {
 
     let started = Instant::now();
     let summary = suite::run(&cases, &patterns, &known);
-    scene::sweep();
     println!(
         "differential: {} passed, {} known differences, {} failed in {:.1} s",
         summary.passed,

@@ -1,0 +1,81 @@
+//! Writes first inputs for the fuzz targets: `cargo run -p testkit --bin seeds -- tests/fuzz/corpus`.
+
+#![allow(clippy::disallowed_methods, reason = "seeds need no durability")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use formats::Codec;
+use formats::codec::Encoder;
+use testkit::{scene, script, shapes};
+
+/// Targets whose input is a whole image.
+const IMAGE_TARGETS: [&str; 5] = ["header", "tables", "snapshots", "bitmaps", "check"];
+
+/// The first byte says how the rest is read, as the target `options` does.
+const OPTIONS: [(u8, &str); 9] = [
+    (0, r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"/a.qcow2"},"backing":null}"#),
+    (0, r#"json:{"driver":"raw","offset":512,"size":"1k","file.filename":"/a.raw"}"#),
+    (0, "file:/a.raw"),
+    (0, "nbd://host/x"),
+    (1, "driver=qcow2,file.filename=/a.qcow2,backing.driver=raw,backing.file.filename=x,,y"),
+    (1, "driver=raw,offset=1M,size=2k,file.driver=file,file.filename=/a.raw,file.locking=auto"),
+    (2, "cluster_size=64k,compat=1.1,lazy_refcounts=on,preallocation=metadata,backing_file=a,,b,extended_l2"),
+    (2, "data_file=x,data_file_raw=on,compression_type=zstd,refcount_bits=16,size=1.5G"),
+    (3, "preallocation=full,nocow=on,size=1G,extent_size_hint=0"),
+];
+
+fn main() -> ExitCode {
+    let Some(corpus) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        eprintln!("seeds: name the directory for the corpus");
+        return ExitCode::FAILURE;
+    };
+    let outcome = images(&corpus).and_then(|()| options(&corpus)).and_then(|()| codec(&corpus));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("seeds: {}: {error}", corpus.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn put(corpus: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let dir = corpus.join(target);
+    fs::create_dir_all(&dir)?;
+    fs::write(dir.join(name), bytes)
+}
+
+fn images(corpus: &Path) -> io::Result<()> {
+    for shape in shapes::RICH {
+        let bytes = fs::read(scene::fixture(shape).join(shape.image))?;
+        for target in IMAGE_TARGETS {
+            put(corpus, target, &shape.name.replace('/', "-"), &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn options(corpus: &Path) -> io::Result<()> {
+    OPTIONS.iter().enumerate().try_for_each(|(index, (kind, text))| {
+        put(corpus, "options", &format!("seed-{index}"), &[&[*kind], text.as_bytes()].concat())
+    })
+}
+
+/// Streams of both codecs, behind the byte that names codec and cluster size.
+fn codec(corpus: &Path) -> io::Result<()> {
+    for (kind, codec) in [(0, Codec::Deflate), (1, Codec::Zstd)] {
+        for shift in [0, 3, 7] {
+            let cluster = script::prose(512 << shift, u64::from(shift));
+            let mut payload = vec![0; cluster.len()];
+            let mut encoder = Encoder::new(codec).map_err(|error| io::Error::other(error.report()))?;
+            if let Some(len) = encoder.encode(&cluster, &mut payload) {
+                let input = [&[shift << 1 | kind], &payload[..len]].concat();
+                put(corpus, "codec", &format!("seed-{kind}-{shift}"), &input)?;
+            }
+        }
+    }
+    Ok(())
+}
