@@ -95,8 +95,8 @@ pub const QCOW2: &[Shape] = &[
     ),
     qcow2(
         "qcow2/clusters-2M",
-        "img create -f qcow2 -o cluster_size=2M a.qcow2 64M
-         io -f qcow2 a.qcow2 | write -P 1 1M 2M | write -P 2 63M 1M | write -z 10M 2M",
+        "img create -f qcow2 -o cluster_size=2M a.qcow2 16M
+         io -f qcow2 a.qcow2 | write -P 1 1M 2M | write -P 2 15M 1M | write -z 10M 2M",
     ),
     qcow2(
         "qcow2/v2",
