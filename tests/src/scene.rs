@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
@@ -59,11 +60,13 @@ pub fn linked(shape: &'static Shape) -> TempDir {
     dir
 }
 
-/// A directory of a case's own with a shape's files built in it.
-pub fn own(shape: &Shape) -> TempDir {
-    let dir = empty();
-    script::run(shape.script, dir.path());
-    dir
+/// A copy of a directory, holes and all, as another case directory.
+pub fn copy(dir: &Path) -> TempDir {
+    let copy = empty();
+    let everything = dir.join(".");
+    let status = Command::new("cp").args(["-a", "--sparse=auto"]).arg(&everything).arg(copy.path()).status();
+    assert!(status.is_ok_and(|status| status.success()), "{} cannot be copied", dir.display());
+    copy
 }
 
 /// An empty directory of a case's own.
