@@ -9,6 +9,8 @@
 //!
 //! * **Space on disk.** Two programs may lay out equal images differently, so `actual-size` and
 //!   the length of a container file are compared only where both programs look at one file.
+//! * **Dates.** The two directories are built one after the other, so snapshots in them differ in
+//!   when they were taken.
 //! * **Order of allocation.** For the same reason fragmentation figures and host offsets are.
 
 use std::collections::BTreeMap;
@@ -179,7 +181,7 @@ fn raw_file(pair: Pair<'_>, name: &str) -> Vec<Difference> {
 fn described(name: &str, expected: &Outcome, got: &Outcome) -> Vec<Difference> {
     let description = |outcome: &Outcome| {
         let mut value = serde_json::from_slice(&outcome.stdout).unwrap_or(Value::Null);
-        forget_space(&mut value);
+        forget(&mut value);
         format!("{value:#}\n{}", outcome.err())
     };
     let (left, right) = (description(expected), description(got));
@@ -190,17 +192,19 @@ fn described(name: &str, expected: &Outcome, got: &Outcome) -> Vec<Difference> {
     vec![Difference::content(text)]
 }
 
-/// Removes what depends on the layout of a file.
-fn forget_space(value: &mut Value) {
+/// Removes what depends on the layout of a file and on when it was made.
+fn forget(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.remove("actual-size");
+            for field in ["actual-size", "date-sec", "date-nsec"] {
+                fields.remove(field);
+            }
             if fields.get("format").is_some_and(|format| format == "file") {
                 fields.remove("virtual-size");
             }
-            fields.values_mut().for_each(forget_space);
+            fields.values_mut().for_each(forget);
         }
-        Value::Array(items) => items.iter_mut().for_each(forget_space),
+        Value::Array(items) => items.iter_mut().for_each(forget),
         _ => {}
     }
 }

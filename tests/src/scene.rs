@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
@@ -58,15 +57,6 @@ pub fn linked(shape: &'static Shape) -> TempDir {
             .expect("the scratch directory can be written");
     }
     dir
-}
-
-/// A copy of a directory, holes and all, as another case directory.
-pub fn copy(dir: &Path) -> TempDir {
-    let copy = empty();
-    let everything = dir.join(".");
-    let status = Command::new("cp").args(["-a", "--sparse=auto"]).arg(&everything).arg(copy.path()).status();
-    assert!(status.is_ok_and(|status| status.success()), "{} cannot be copied", dir.display());
-    copy
 }
 
 /// An empty directory of a case's own.
