@@ -60,6 +60,9 @@ impl Gate for Recorder {
 
 #[test]
 fn files_that_an_image_names_pass_the_gate() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let data = scratch.path("data").to_str().unwrap().to_owned();
     let base = create(&scratch, "base", &["-o", &format!("data_file={data}")], &["1M"]);
@@ -90,6 +93,9 @@ fn files_that_an_image_names_pass_the_gate() {
 
 #[test]
 fn a_chain_is_read_through_all_its_images() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let path = |name: &str| scratch.path(name).to_str().unwrap().to_owned();
     create(&scratch, "0", &[], &["1M"]);
@@ -109,6 +115,9 @@ fn a_chain_is_read_through_all_its_images() {
 
 #[test]
 fn a_loop_has_an_end() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let one = create(&scratch, "one", &["-u", "-b", "two", "-F", "qcow2"], &["1M"]);
     let two = create(&scratch, "two", &["-u", "-b", "one", "-F", "qcow2"], &["1M"]);
@@ -122,6 +131,9 @@ fn a_loop_has_an_end() {
 
 #[test]
 fn locks_are_respected_in_qemus_way() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let name = &*create(&scratch, "image", &[], &["1M"]);
     let path = scratch.path("image");
@@ -150,6 +162,9 @@ fn locks_are_respected_in_qemus_way() {
 
 #[test]
 fn raw_shows_a_part_of_a_file_or_of_another_image() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let path = scratch.path("bytes");
     let bytes: Vec<u8> = (0..3000_u32).map(|at| (at / 7) as u8).collect();
@@ -171,6 +186,9 @@ fn raw_shows_a_part_of_a_file_or_of_another_image() {
 
 #[test]
 fn names_need_not_be_text() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     use std::os::unix::ffi::OsStrExt;
     let scratch = Scratch::new();
     let path = scratch.path("").join(OsStr::from_bytes(b"\xff\xfe"));

@@ -99,6 +99,9 @@ const WRITES: &[&str] = &[
 
 #[test]
 fn maps_and_content_of_every_layout() {
+    if common::need::lacks(&["qemu-img", "qemu-io", "qemu-nbd"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let data = format!("data_file={},data_file_raw=on", scratch.path("data").display());
     let layouts = [
@@ -128,6 +131,9 @@ fn maps_and_content_of_every_layout() {
 
 #[test]
 fn compressed_clusters_of_both_codecs() {
+    if common::need::lacks(&["qemu-img", "qemu-io", "qemu-nbd"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let source = scratch.path("source");
     // The library is compressible and not too much so.
@@ -146,6 +152,9 @@ fn compressed_clusters_of_both_codecs() {
 
 #[test]
 fn snapshots_show_the_image_as_it_was() {
+    if common::need::lacks(&["qemu-img", "qemu-io", "qemu-nbd"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let path = scratch.path("image");
     let image = path.to_str().unwrap();
@@ -196,6 +205,9 @@ fn their_bitmap(scratch: &Scratch, image: &Path, name: &str) -> Vec<Range<u64>> 
 
 #[test]
 fn bitmaps_hold_what_qemu_stored() {
+    if common::need::lacks(&["qemu-img", "qemu-io", "qemu-nbd"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let path = scratch.path("image");
     let image = path.to_str().unwrap();
@@ -222,6 +234,9 @@ fn bitmaps_hold_what_qemu_stored() {
 
 #[test]
 fn info_needs_no_data_file() {
+    if common::need::lacks(&["qemu-img", "qemu-io", "qemu-nbd"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let path = scratch.path("image");
     create(&path, &format!("data_file={}", scratch.path("data").display()), "1M");

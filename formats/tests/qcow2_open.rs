@@ -78,6 +78,9 @@ const VALUES: &[u64] = &[0, 1, 2, 7, 0x1000, 0x0fff_ffff, 0x7fff_ffff_ffff_fe00,
 
 #[test]
 fn every_field_of_the_header() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let victim = victim(&scratch);
     for (at, size) in [
@@ -114,6 +117,9 @@ fn every_field_of_the_header() {
 
 #[test]
 fn every_field_of_the_extensions() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let victim = victim(&scratch);
     for magic in [0xe279_2acau32, 0x6803_f857, 0x2385_2875] {
@@ -136,6 +142,9 @@ fn every_field_of_the_extensions() {
 
 #[test]
 fn every_field_of_the_bitmap_directory_and_a_table() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let victim = victim(&scratch);
     let directory = victim.word(victim.find(0x2385_2875) + 24);
@@ -155,6 +164,9 @@ fn every_field_of_the_bitmap_directory_and_a_table() {
 
 #[test]
 fn every_field_of_the_snapshot_table() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let victim = victim(&scratch);
     let table = victim.word(64);
@@ -177,6 +189,9 @@ fn encrypted(scratch: &Scratch, options: &str) -> Option<Victim> {
 
 #[test]
 fn what_can_be_told_of_encrypted_images() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let others = [
         "",
@@ -198,6 +213,9 @@ fn what_can_be_told_of_encrypted_images() {
 
 #[test]
 fn every_field_of_the_encryption_header() {
+    if common::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let victim = encrypted(&scratch, "").unwrap();
     let header = victim.word(victim.find(0x0537_be77) + 8);

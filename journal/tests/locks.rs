@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../tests/src/need.rs"]
+mod need;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -70,6 +73,9 @@ fn complaint(path: &Path, claim: Claim) -> Option<&'static str> {
 
 #[test]
 fn a_writing_qemu_io_excludes_everybody_from_a_qcow2_image() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (_scratch, path) = image(QCOW2);
     let holder = qemu_io(&path, QCOW2, &[]);
     assert_eq!(complaint(&path, Claim::inspector()), Some(NO_SHARE));
@@ -83,6 +89,9 @@ fn a_writing_qemu_io_excludes_everybody_from_a_qcow2_image() {
 
 #[test]
 fn a_reading_qemu_io_excludes_writers_from_a_qcow2_image() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (_scratch, path) = image(QCOW2);
     let _holder = qemu_io(&path, QCOW2, &["-r"]);
     assert_eq!(complaint(&path, Claim::reader()), None);
@@ -91,6 +100,9 @@ fn a_reading_qemu_io_excludes_writers_from_a_qcow2_image() {
 
 #[test]
 fn a_writing_qemu_io_shares_a_raw_image() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (_scratch, path) = image(RAW);
     let _holder = qemu_io(&path, RAW, &[]);
     assert_eq!(complaint(&path, Claim::raw_reader()), None);
@@ -101,6 +113,9 @@ fn a_writing_qemu_io_shares_a_raw_image() {
 
 #[test]
 fn a_serving_qemu_nbd_excludes_writers_from_a_qcow2_image() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (scratch, path) = image(QCOW2);
     let socket = scratch.path().join("nbd");
     let mut command = Command::new("qemu-nbd");
@@ -113,6 +128,9 @@ fn a_serving_qemu_nbd_excludes_writers_from_a_qcow2_image() {
 
 #[test]
 fn a_storage_daemon_with_a_raw_export_denies_only_a_change_of_length() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (scratch, path) = image(RAW);
     let socket = scratch.path().join("nbd");
     let ready = scratch.path().join("pid");
@@ -143,6 +161,9 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 #[test]
 fn qemu_img_respects_a_writer() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (_scratch, path) = image(QCOW2);
     let question = format!("{NO_SHARE}\nIs another process using the image [{}]?\n", path.display());
     let said = qemu_img(&path, Claim::writer(), &["info"]).unwrap_err();
@@ -152,6 +173,9 @@ fn qemu_img_respects_a_writer() {
 
 #[test]
 fn qemu_img_respects_a_reader() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (_scratch, path) = image(QCOW2);
     let bench = ["bench", "-w", "-c", "1", "-f", QCOW2];
     qemu_img(&path, Claim::reader(), &["info"]).unwrap();
@@ -162,6 +186,9 @@ fn qemu_img_respects_a_reader() {
 
 #[test]
 fn qemu_img_respects_a_draft_of_an_existing_file() {
+    if need::lacks(&["qemu-img", "qemu-io", "qemu-nbd", "qemu-storage-daemon"]) {
+        return;
+    }
     let (_scratch, path) = image(QCOW2);
     let draft = RealFs.draft(&path, DraftOptions::default()).unwrap();
     let said = run(Command::new("qemu-img").arg("info").arg(&path)).unwrap_err();

@@ -24,6 +24,7 @@ pub mod exercise;
 pub mod glob;
 pub mod known;
 pub mod mutate;
+pub mod need;
 pub mod oracle;
 pub mod qcow2;
 pub mod run;

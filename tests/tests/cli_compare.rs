@@ -64,6 +64,9 @@ fn alike(dir: &Path, lines: impl IntoIterator<Item = String>) {
 
 #[test]
 fn strict_mode_tells_the_ways_of_keeping_zeroes_apart() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     script::run(ZEROES, dir.path());
     let pairs = ZERO_NAMES.iter().flat_map(|one| ZERO_NAMES.iter().map(move |two| (one, two)));
@@ -75,6 +78,9 @@ fn strict_mode_tells_the_ways_of_keeping_zeroes_apart() {
 
 #[test]
 fn the_first_difference_is_found_where_the_oracle_finds_it() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     script::run(
         "prose base 5M 1
@@ -113,6 +119,9 @@ fn the_first_difference_is_found_where_the_oracle_finds_it() {
 
 #[test]
 fn messages_and_exit_codes() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     script::run(
         "sparse a 1M
@@ -182,6 +191,9 @@ fn without_time(mut outcome: Outcome) -> Outcome {
 
 #[test]
 fn bench_says_what_it_does_and_writes_what_it_says() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let lines = [
         "",
         "a b",

@@ -14,6 +14,9 @@ use testkit::{scene, script};
 
 #[test]
 fn lost_output_is_not_a_success() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let full = OpenOptions::new().write(true).open("/dev/full").expect("there is a /dev/full");
     let output = Command::new(tximg()).arg("--version").stdout(full).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
@@ -29,6 +32,9 @@ fn lost_output_is_not_a_success() {
 
 #[test]
 fn a_reader_that_went_away_is_told_nothing() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let (reader, writer) = packet_pipe();
     drop(reader);
     let output = Command::new(tximg()).arg("--help").stdout(writer).output().expect("it starts");
@@ -37,6 +43,9 @@ fn a_reader_that_went_away_is_told_nothing() {
 
 #[test]
 fn no_output_is_no_error() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     script::run("sparse a 1M", dir.path());
     let script = "exec \"$0\" compare -q a a >&- 2>&-";
@@ -46,6 +55,9 @@ fn no_output_is_no_error() {
 
 #[test]
 fn each_line_of_progress_is_one_write() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     script::run("noise a 64M 1\nlink b a", dir.path());
     let (mut reader, writer) = packet_pipe();
@@ -89,6 +101,9 @@ fn packet_pipe() -> (File, File) {
 
 #[test]
 fn the_version_is_what_scripts_take_apart() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     let text = run_tximg(dir.path(), ["--version"]).out();
     let first = text.lines().next().unwrap_or_default();
@@ -101,6 +116,9 @@ fn the_version_is_what_scripts_take_apart() {
 
 #[test]
 fn the_help_answers_the_probes_of_known_callers() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     let help = run_tximg(dir.path(), ["--help"]).out();
     let has_line = |parts: &[&str]| help.lines().any(|line| parts.iter().all(|part| line.contains(part)));
@@ -117,6 +135,9 @@ fn the_help_answers_the_probes_of_known_callers() {
 
 #[test]
 fn its_own_name_stands_in_its_messages() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     let told = Run::new(binary(), dir.path()).named("/opt/tximg").args(["info"]).run().err();
     assert_eq!(told, "tximg: Expecting one image file name\nTry '/opt/tximg info --help' for more info\n");
@@ -126,6 +147,9 @@ fn its_own_name_stands_in_its_messages() {
 
 #[test]
 fn a_trace_goes_where_it_is_sent() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let dir = scene::empty();
     script::run("sparse a 1M", dir.path());
     let plain = run_tximg(dir.path(), ["info", "a"]);

@@ -113,6 +113,9 @@ fn keep(seed: &Seed, bytes: &[u8], number: u64) -> PathBuf {
 
 #[test]
 fn mutants_in_this_process() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let seeds = seeds();
     let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
     let wanted = setting("TXIMG_HOSTILE");
@@ -171,6 +174,9 @@ const COMMANDS: [&[&str]; 12] = [
 
 #[test]
 fn mutants_through_every_command() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let seeds = seeds();
     let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
     let wanted =

@@ -31,6 +31,9 @@ struct Block {
 
 #[test]
 fn examples_do_what_they_show() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let documents = documents();
     assert!(!documents.is_empty(), "the project has documents");
     let mut failures = Vec::new();
@@ -117,6 +120,9 @@ fn matches(shown: &[String], lines: &[&str]) -> bool {
 
 #[test]
 fn blocks_are_found() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let text = "a\n```console\n$ one \\\n  more\nout\n$ two\n```\n```sh\n$ three\n```\n";
     let found = blocks(text);
     assert_eq!(found.len(), 1);
@@ -129,6 +135,9 @@ fn blocks_are_found() {
 
 #[test]
 fn wildcards_match() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let shown = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
     assert!(matches(&shown(&["a…c", "…", "z"]), &["abc", "x", "y", "z"]));
     assert!(matches(&shown(&["[..]"]), &[]));

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test uses some of it")]
 
+#[path = "../../../tests/src/need.rs"]
+pub mod need;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

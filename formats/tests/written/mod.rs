@@ -2,6 +2,9 @@
 
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it, and wants to fail loudly")]
 
+#[path = "../../../tests/src/need.rs"]
+pub mod need;
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;

@@ -58,6 +58,9 @@ fn old_and_new(options: &str) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn a_changed_image_is_old_or_new() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     for options in OPTIONS {
         let (old, new) = old_and_new(options);
         assert!(old != new);
@@ -80,6 +83,9 @@ fn a_changed_image_is_old_or_new() {
 
 #[test]
 fn an_uncommitted_image_is_as_it_was() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     for options in OPTIONS {
         let fs = prepared(options);
         let image = open(&fs, Format::Qcow2, Access::Write).unwrap();
@@ -95,6 +101,9 @@ fn an_uncommitted_image_is_as_it_was() {
 
 #[test]
 fn any_call_that_fails_leaves_old_or_new() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     let options = "size=1M,cluster_size=4k";
     let (old, new) = old_and_new(options);
     for (fault, lasting) in

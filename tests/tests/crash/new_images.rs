@@ -33,6 +33,9 @@ fn make(fs: &SimFs, (format, options): (Format, &str)) -> formats::Result<()> {
 
 #[test]
 fn a_new_image_is_there_whole_or_not_at_all() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     for way in WAYS {
         for old in [None, Some(b"what was there before".to_vec())] {
             let fs = SimFs::new();
@@ -63,6 +66,9 @@ fn a_new_image_is_there_whole_or_not_at_all() {
 
 #[test]
 fn any_call_that_fails_keeps_the_old_file() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
+        return;
+    }
     for fault in [Fault::Io, Fault::NoSpace, Fault::Short(700)] {
         for lasting in [Lasting::Once, Lasting::ForEver] {
             for call in 0.. {

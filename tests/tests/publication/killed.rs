@@ -32,6 +32,9 @@ fn moments() -> impl Iterator<Item = u32> {
 
 #[test]
 fn at_every_system_call() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io", "strace"]) {
+        return;
+    }
     let bench = Bench::new();
     for job in JOBS {
         for before in [Before::Nothing, Before::OldImage] {
@@ -64,6 +67,9 @@ fn kill_at_each(bench: &Bench, job: Job, before: Before, call: &str) -> u32 {
 
 #[test]
 fn at_any_time() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io", "strace"]) {
+        return;
+    }
     const ROUNDS: u32 = 24;
     let bench = Bench::new();
     for job in JOBS {

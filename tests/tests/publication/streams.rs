@@ -16,6 +16,9 @@ fn both(dir: &Path, line: &str) -> (Outcome, Outcome) {
 
 #[test]
 fn devices_that_cannot_hold_an_image_are_refused_as_qemu_img_does() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io", "strace"]) {
+        return;
+    }
     let bench = Bench::new();
     let room = bench.room(Before::Nothing);
     for line in [
@@ -36,6 +39,9 @@ fn devices_that_cannot_hold_an_image_are_refused_as_qemu_img_does() {
 /// tximg writes later than qemu-img, so it is told of the full device in another sentence.
 #[test]
 fn a_device_that_is_full_is_told_with_its_reason() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io", "strace"]) {
+        return;
+    }
     let bench = Bench::new();
     let room = bench.room(Before::Nothing);
     for line in ["convert -f raw -O qcow2 source.raw /dev/full", "create -f qcow2 /dev/full 1M"] {
@@ -48,6 +54,9 @@ fn a_device_that_is_full_is_told_with_its_reason() {
 /// A reader that goes away is an error or nothing, but no crash and no lost image.
 #[test]
 fn a_closed_standard_output_does_no_harm() {
+    if testkit::need::lacks(&["qemu-img", "qemu-io", "strace"]) {
+        return;
+    }
     let bench = Bench::new();
     for line in ["convert -p -f raw -O qcow2 source.raw out", "create -f qcow2 out 4M", "info source.raw"] {
         let room = bench.room(Before::Nothing);
