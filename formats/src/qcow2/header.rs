@@ -258,16 +258,18 @@ impl Header {
             check_snapshots(&geometry, self.snapshots, "Snapshot table")?;
         }
         check_l1(&geometry, self.l1, "Active L1 table")?;
-        if self.size > i64::MAX as u64 - (crate::raw::SECTOR - 1) {
-            let reason = Error::new(ErrorKind::TooLarge, "File too large");
-            return Err(reason.context("Could not refresh total sector count"));
-        }
-        let needed = geometry.l1_entries_for(self.size);
+        // A size so close to 2^64 that rounding it up wraps needs no table, as QEMU counts; it is
+        // refused for itself below.
+        let needed = self.size.wrapping_add(geometry.l2_coverage() - 1) / geometry.l2_coverage();
         if needed > i32::MAX as u64 {
             return Err(Error::new(ErrorKind::TooLarge, "Image is too big"));
         }
         if u64::from(self.l1.count) < needed {
             return Err(Error::corrupt("L1 table is too small"));
+        }
+        if self.size > i64::MAX as u64 - (crate::raw::SECTOR - 1) {
+            let reason = Error::new(ErrorKind::TooLarge, "File too large");
+            return Err(reason.context("Could not refresh total sector count"));
         }
         Ok(())
     }

@@ -231,7 +231,7 @@ impl Convert {
                 }
                 (true, _) => {
                     let message = format!("Cannot copy inconsistent bitmap '{}'", bitmap.name);
-                    let hint = "Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove'";
+                    let hint = "Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it";
                     return Err(Error::invalid(message).with_hint(hint));
                 }
             }

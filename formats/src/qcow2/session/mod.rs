@@ -49,6 +49,9 @@ use super::table::L2Table;
 use crate::codec::Decoder;
 use crate::{Error, ErrorKind, HostOffset, Result};
 
+/// The largest disk that QEMU handles, in bytes.
+const MAX_DISK_SIZE: u64 = (1 << 63) - (1 << 30);
+
 /// What may be overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -93,6 +96,11 @@ impl Session {
     ///
     /// `header` says everything but the places of the tables.
     pub fn create(files: Files, mut header: Header) -> Result<Self> {
+        if header.size > MAX_DISK_SIZE {
+            let size = header.size;
+            let text = format!("Could not resize image: offset({size}) exceeds maximum({MAX_DISK_SIZE})");
+            return Err(Error::invalid(text));
+        }
         let geometry = header.geometry();
         let mut space = Space::create(Arc::clone(&files.main), geometry)?;
         let entries = geometry.l1_entries_for(header.size);
