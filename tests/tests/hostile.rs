@@ -1,8 +1,9 @@
 //! Damaged images get an error or an answer: never a panic, a hang, or all the memory.
 //!
 //! `TXIMG_HOSTILE` is how many mutants are tried in this process (default: as many as half a
-//! minute allows); `TXIMG_HOSTILE_SEED` is where their random numbers start. A failure prints the
-//! seed and number of its mutant and leaves the file behind.
+//! minute allows); `TXIMG_HOSTILE_SEED` is where their random numbers start, and
+//! `TXIMG_HOSTILE_ONLY` is the number of a single mutant to try again. A failure prints the seed
+//! and number of its mutant and leaves the file behind.
 
 #![allow(clippy::disallowed_methods, reason = "scratch files of tests need no durability")]
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
@@ -28,8 +29,12 @@ use testkit::tximg::tximg;
 /// No image may make this process hold more than that, all workers together.
 const MEMORY_LIMIT: usize = 512 << 20;
 
-/// No mutant may take longer in this process.
+/// No mutant may keep a thread of this process busy for longer. (Not wall time: other programs may
+/// keep the machine busy.)
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Nor may it wait for longer.
+const WAITING: Duration = Duration::from_secs(120);
 
 /// How long mutants are tried if nobody says how many.
 const DEFAULT_TIME: Duration = Duration::from_secs(30);
@@ -90,15 +95,24 @@ fn mutant(seeds: &[Seed], start: u64, number: u64) -> (&Seed, Vec<u8>) {
 fn try_in_process(seed: &Seed, bytes: &[u8]) -> Result<(), String> {
     let others: Vec<(&str, &[u8])> = seed.others.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
     let fs = exercise::tree(bytes, &others);
-    let started = Instant::now();
+    let (started, worked) = (Instant::now(), thread_time());
     let outcome = catch_unwind(AssertUnwindSafe(|| drop(exercise::everything(&fs))));
     if let Err(panic) = outcome {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
         return Err(format!("panicked: {}", text.unwrap_or_default()));
     }
-    let elapsed = started.elapsed();
-    if elapsed > PATIENCE { Err(format!("took {:.1} s", elapsed.as_secs_f64())) } else { Ok(()) }
+    let (elapsed, worked) = (started.elapsed(), thread_time() - worked);
+    let patient = worked <= PATIENCE && elapsed <= WAITING;
+    patient.then_some(()).ok_or_else(|| format!("took {elapsed:.1?}, of which {worked:.1?} working"))
+}
+
+/// Processor time of this thread so far.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local, and the clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn keep(seed: &Seed, bytes: &[u8], number: u64) -> PathBuf {
@@ -120,7 +134,9 @@ fn mutants_in_this_process() {
     let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
     let wanted = setting("TXIMG_HOSTILE");
     let deadline = Instant::now() + DEFAULT_TIME;
-    let next = AtomicU64::new(0);
+    let only = setting("TXIMG_HOSTILE_ONLY");
+    let wanted = only.map_or(wanted, |only| Some(only + 1));
+    let next = AtomicU64::new(only.unwrap_or(0));
     let failures = Mutex::new(Vec::new());
     // Panics are caught and told below; thousands of backtraces would hide them.
     std::panic::set_hook(Box::new(|_| {}));
