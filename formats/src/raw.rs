@@ -25,6 +25,7 @@ pub struct Raw {
 impl Raw {
     /// A raw image in (a part of) a file.
     pub fn open(disk: Arc<dyn Disk>, options: &RawOptions, access: journal::Access) -> Result<Self> {
+        let disk = disk.in_place().unwrap_or(disk);
         let file_size = sectors(disk.len()?);
         let RawOptions { offset, size, .. } = *options;
         if offset > file_size {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io::IoSlice;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::{Claim, Result};
 
@@ -62,6 +63,41 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Makes `range` read as zeroes, growing the file if the range ends past its end.
     fn zero(&self, range: Range<u64>, how: Zeroing) -> Result<()>;
+
+    /// Gives back a range that nothing refers to: cut off where it is the file's end, else a hole.
+    ///
+    /// In a transaction this happens after the commit, and the range is [withheld](Disk::withheld)
+    /// until then. Space that the filesystem will not take back is no error.
+    fn release(&self, range: Range<u64>) -> Result<()> {
+        let len = self.len()?;
+        if range.start >= len {
+            return Ok(());
+        }
+        if range.end >= len {
+            return self.set_len(range.start);
+        }
+        match self.zero(range, Zeroing::Unmap) {
+            Err(error) if error.kind() == crate::ErrorKind::Unsupported => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Ranges that were released in the transaction that this disk is part of, ascending: the state
+    /// on the disk may still need them, so they are not free yet.
+    fn withheld(&self) -> Vec<Range<u64>> {
+        Vec::new()
+    }
+
+    /// A view of this disk for overwriting what its committed state consists of.
+    ///
+    /// In a transaction, what is written through the view, a changed length included, is seen by
+    /// every reader inside the transaction at once and by the file at the commit, while what is
+    /// written to the disk itself goes to the file at once, and must only go where the committed
+    /// state does not look. `None`: there is no transaction, or nobody knows the file yet, and
+    /// every write takes effect at once.
+    fn in_place(&self) -> Option<Arc<dyn Disk>> {
+        None
+    }
 
     /// Copies `len` bytes from `source` without moving them through this process.
     ///

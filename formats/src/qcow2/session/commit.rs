@@ -1,12 +1,10 @@
 //! From the session's state to the file's.
 
-use journal::{Disk, ErrorKind as FloorErrorKind, Zeroing};
-
 use super::ranges::RangeSet;
 use super::{Mode, Session};
 use crate::error::ResultExt;
 use crate::qcow2::geometry::HostCluster;
-use crate::{Durability, HostOffset, Result};
+use crate::{Durability, Result};
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -103,31 +101,23 @@ impl Session {
         let mut sectors = (0..len).step_by(SECTOR).filter(differs);
         let Some(first) = sectors.next() else { return Ok(()) };
         let end = sectors.next_back().unwrap_or(first) + SECTOR;
-        self.files.main.write_at(first as u64, &new[first..end]).context(write_header_failed)
+        let main = self.files.main.in_place();
+        let main = main.as_ref().unwrap_or(&self.files.main);
+        main.write_at(first as u64, &new[first..end]).context(write_header_failed)
     }
 
     /// Gives clusters that nothing refers to back to the filesystem.
     fn give_back(&self, gone: &RangeSet) -> Result<()> {
-        let disk: &dyn Disk = &*self.files.main;
         let offset = |cluster| self.geometry.host_offset(HostCluster(cluster)).0;
-        let mut len = disk.len()?;
         for run in gone.iter().rev() {
-            if offset(run.end) >= len && offset(run.start) < len {
-                len = offset(run.start).max(self.content_end.min(len));
-                disk.set_len(len)?;
-            } else if offset(run.end) <= len {
-                punch(disk, HostOffset(offset(run.start)), offset(run.end))?;
+            let (start, end) = (offset(run.start), offset(run.end));
+            let is_tail = end >= self.files.main.len()?;
+            let start = if is_tail { start.max(self.content_end) } else { start };
+            if start < end {
+                self.files.main.release(start..end)?;
             }
         }
         Ok(())
-    }
-}
-
-/// Space that a filesystem will not take back is not an error.
-fn punch(disk: &dyn Disk, start: HostOffset, end: u64) -> Result<()> {
-    match disk.zero(start.0..end, Zeroing::Unmap) {
-        Err(error) if error.kind() == FloorErrorKind::Unsupported => Ok(()),
-        result => Ok(result?),
     }
 }
 

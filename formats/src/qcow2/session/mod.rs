@@ -120,18 +120,23 @@ impl Session {
     }
 
     /// Begins to change an existing image.
-    pub fn open(files: Files, mut header: Header) -> Result<Self> {
+    pub fn open(mut files: Files, mut header: Header) -> Result<Self> {
         if header.incompatible.contains(Incompatible::DIRTY) {
             let text = "The image was not closed cleanly: its reference counts must be repaired first";
             return Err(Error::unsupported(text));
         }
         header.autoclear &= Autoclear::all();
         let geometry = header.geometry();
+        // Guest data keeps its place in a data file, so it is overwritten there.
+        files.data = files.data.map(|data| data.in_place().unwrap_or(data));
         let main = &files.main;
         let mut space = Space::open(Arc::clone(main), geometry, Mode::Shadow, header.refcount_table)?;
         let tables = Tables::open(Arc::clone(main), geometry, header.l1)?;
         tables.guard(&mut space);
         space.guard(header.snapshots.offset, u64::from(header.snapshots.count.min(1)));
+        for range in main.withheld() {
+            space.guard(HostOffset(range.start), range.end - range.start);
+        }
         let bitmaps = BitmapSet::open(&**main, &geometry, &header)?;
         Ok(Self::new(Mode::Shadow, files, header, space, tables, bitmaps))
     }
