@@ -119,6 +119,13 @@ pub trait Disk: Debug + Send + Sync {
     /// Fails with [`crate::ErrorKind::Locked`] when somebody else's claim conflicts.
     fn lock(&self, claim: Claim) -> Result<()>;
 
+    /// Keeps the file for this handle alone among tximg's processes until the handle is gone.
+    ///
+    /// Returns whether it could be had. QEMU's locks neither see this nor are seen by it.
+    fn hold(&self) -> Result<Held> {
+        Ok(Held::ByUs)
+    }
+
     /// The descriptor behind the disk, for offloads between two real files.
     fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
@@ -130,6 +137,15 @@ pub trait Disk: Debug + Send + Sync {
         let _ = (offset, len);
         None
     }
+}
+
+/// What came of [`Disk::hold`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// The file is this handle's.
+    ByUs,
+    /// A living process has it.
+    ByOthers,
 }
 
 /// How [`Disk::allocate`] reserves.
@@ -183,6 +199,11 @@ pub struct DiskStatus {
     pub identity: (u64, u64),
     /// Number of names (hard links).
     pub links: u64,
+    /// When the file was made, in nanoseconds since 1970; 0 where the filesystem does not tell.
+    /// With the inode number, which may be given out again, it identifies a file for ever.
+    pub born: u64,
+    /// When its content was last changed, in nanoseconds since 1970.
+    pub modified: u64,
 }
 
 /// Kinds of file that can hold an image.

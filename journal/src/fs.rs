@@ -27,8 +27,25 @@ pub trait Fs: Debug + Send + Sync {
     /// draft.
     fn draft(&self, target: &Path, options: DraftOptions) -> Result<Box<dyn Draft>>;
 
+    /// Makes an empty file at `path`, where nothing may stand. Neither it nor its name is durable
+    /// yet. Only its owner may read it.
+    fn create(&self, path: &Path) -> Result<Arc<dyn Disk>>;
+
+    /// Gives the file at `from` the name `to`, in place of what has it. Both are in the same
+    /// filesystem. Not durable yet.
+    fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// Takes a name away. Not durable yet.
+    fn unlink(&self, path: &Path) -> Result<()>;
+
+    /// Makes the names in a directory durable.
+    fn sync_directory(&self, directory: &Path) -> Result<()>;
+
     /// Removes a name durably.
-    fn remove(&self, path: &Path) -> Result<()>;
+    fn remove(&self, path: &Path) -> Result<()> {
+        self.unlink(path)?;
+        self.sync_directory(directory_of(path))
+    }
 
     /// The path with symbolic links resolved, as far as it exists.
     fn resolve(&self, path: &Path) -> Result<PathBuf>;
@@ -47,6 +64,30 @@ pub trait Draft: Debug + Send + Sync {
 
     /// Makes the bytes durable, gives the file its name, and makes the name durable.
     fn publish(self: Box<Self>) -> Result<()>;
+
+    /// Makes the bytes durable and gives the file a hidden name beside its target, so that it can
+    /// be published by a [`Fs::rename`] even if this process ends. Only for an atomic draft.
+    ///
+    /// The hidden name is not durable yet, and stays until it is renamed or unlinked.
+    fn stage(self: Box<Self>) -> Result<StagedFile>;
+}
+
+/// A draft that waits for its publication under a hidden name.
+#[derive(Debug)]
+pub struct StagedFile {
+    /// The hidden name.
+    pub hidden: PathBuf,
+    /// The name that it is to have, symbolic links resolved, in the same directory.
+    pub target: PathBuf,
+    /// The file.
+    pub disk: Arc<dyn Disk>,
+    /// What has the name now; it stays open for its locks.
+    pub old: Option<Arc<dyn Disk>>,
+}
+
+/// The directory that a path's last name stands in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// How to open an existing file.

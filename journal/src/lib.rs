@@ -36,9 +36,9 @@ mod real;
 pub mod sim;
 
 pub use buffer::{AlignedBuf, PAGE};
-pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Zeroing};
+pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Held, Zeroing};
 pub use error::{Error, ErrorKind, Result, reason};
-pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions};
+pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions, StagedFile};
 pub use lock::{Claim, Permissions};
 pub use real::RealFs;
 pub use sim::SimFs;

@@ -16,7 +16,9 @@ use rustix::io::{Errno, Result as SysResult};
 use super::file::{FileDisk, Syncing};
 use super::target::{Directory, Place, Target};
 use super::{attributes, open_disk, sys};
-use crate::{Caching, Claim, Disk, DiskKind, Draft, DraftOptions, Error, OpenOptions, Result};
+use crate::{
+    Caching, Claim, Disk, DiskKind, Draft, DraftOptions, Error, ErrorKind, OpenOptions, Result, StagedFile,
+};
 
 /// The permissions of a new image, before the umask.
 const NEW_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -129,6 +131,23 @@ impl Draft for FileDraft {
         matches!(self.route, Route::ByName { .. })
     }
 
+    fn stage(self: Box<Self>) -> Result<StagedFile> {
+        let Self { target, disk, route, .. } = *self;
+        let failed = |errno: Errno| Error::os("create", &target, None, errno.into());
+        let Route::ByName { mut staged, old } = route else {
+            return Err(Error::new(ErrorKind::Unsupported, "stage", &target, None));
+        };
+        if let (Some(from), Some(to)) = (old.as_ref().and_then(Disk::descriptor), disk.descriptor()) {
+            attributes::copy_mode(from, to).map_err(failed)?;
+        }
+        disk.sync_all()?;
+        let hidden = staged.hide(&disk).map_err(failed)?;
+        let target = staged.path.join(&staged.name);
+        let hidden = staged.path.join(hidden);
+        staged.hidden = None;
+        Ok(StagedFile { hidden, target, disk, old: old.map(|old| Arc::new(old) as _) })
+    }
+
     fn publish(self: Box<Self>) -> Result<()> {
         let Self { target, disk, route, options } = *self;
         let failed = |errno: Errno| Error::os("create", &target, None, errno.into());
@@ -152,6 +171,8 @@ impl Draft for FileDraft {
 #[derive(Debug)]
 struct Staged {
     directory: Directory,
+    /// The directory's path.
+    path: PathBuf,
     name: OsString,
     /// Its hidden name, as long as it has one.
     hidden: Option<OsString>,
@@ -167,7 +188,7 @@ enum Appeared {
 impl Staged {
     fn unopened(place: &Place) -> SysResult<Self> {
         let directory = Directory::open(&place.directory)?;
-        Ok(Self { directory, name: place.name.clone(), hidden: None })
+        Ok(Self { directory, path: place.directory.clone(), name: place.name.clone(), hidden: None })
     }
 
     fn new(place: &Place) -> SysResult<(OwnedFd, Self)> {
@@ -235,15 +256,21 @@ impl Staged {
 
     /// Puts the file in the place of the one that has the name now.
     fn replace(&mut self, disk: &FileDisk) -> SysResult<()> {
+        let hidden = self.hide(disk)?;
+        let directory = self.directory.fd();
+        rustix::fs::renameat(directory, &hidden, directory, &self.name)?;
+        self.hidden = None;
+        Ok(())
+    }
+
+    /// Gives the file a hidden name, unless it has one.
+    fn hide(&mut self, disk: &FileDisk) -> SysResult<OsString> {
         let hidden = match &self.hidden {
             Some(hidden) => hidden.clone(),
             None => try_names(&self.name, |name| link_nameless(disk, &self.directory, name))?.1,
         };
         self.hidden = Some(hidden.clone());
-        let directory = self.directory.fd();
-        rustix::fs::renameat(directory, &hidden, directory, &self.name)?;
-        self.hidden = None;
-        Ok(())
+        Ok(hidden)
     }
 }
 

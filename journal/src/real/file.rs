@@ -16,7 +16,7 @@ use super::space::{self, Offered};
 use super::status::{kind_of, length_of, status_of};
 use super::{retry, transfer};
 use crate::{
-    Allocate, Caching, Claim, Disk, DiskKind, DiskStatus, Error, ErrorKind, Extent, ExtentKind, Result,
+    Allocate, Caching, Claim, Disk, DiskKind, DiskStatus, Error, ErrorKind, Extent, ExtentKind, Held, Result,
     Zeroing,
 };
 
@@ -286,12 +286,27 @@ impl Disk for FileDisk {
         let mut status = status_of(&stat);
         status.len = length_of(fd, self.kind).map_err(failed)?;
         status.direct_alignment = self.bypass.alignment(fd);
+        status.born = super::status::born(fd, Path::new(""));
         Ok(status)
     }
 
     fn lock(&self, claim: Claim) -> Result<()> {
         let fd = self.usable("lock", None)?;
         self.locks().change(fd, &self.path, claim)
+    }
+
+    fn hold(&self) -> Result<Held> {
+        let fd = self.usable("hold", None)?;
+        let failed = |error| Error::os("hold", &self.path, None, error);
+        // The copy of the descriptor shares the lock, which therefore outlives it.
+        let file = std::fs::File::from(fd.try_clone_to_owned().map_err(failed)?);
+        match fs2::FileExt::try_lock_exclusive(&file) {
+            Ok(()) => Ok(Held::ByUs),
+            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
+                Ok(Held::ByOthers)
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

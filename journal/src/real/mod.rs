@@ -25,10 +25,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::{Access, Disk, DiskStatus, Draft, DraftOptions, Error, Fs, OpenOptions, Result};
+use crate::{Access, Caching, Disk, DiskStatus, Draft, DraftOptions, Error, Fs, OpenOptions, Result};
 use file::{FileDisk, Syncing};
 
 /// The files of the operating system.
@@ -46,19 +46,32 @@ impl Fs for RealFs {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(Error::os("get the status of", path, None, errno.into())),
         };
-        Ok(Some(status::status_of(&stat)))
+        let status = status::status_of(&stat);
+        Ok(Some(DiskStatus { born: status::born(CWD, path), ..status }))
     }
 
     fn draft(&self, target: &Path, options: DraftOptions) -> Result<Box<dyn Draft>> {
         draft::begin(target, options)
     }
 
-    fn remove(&self, path: &Path) -> Result<()> {
-        let failed = |errno: Errno| Error::os("remove", path, None, errno.into());
-        let (directory, name) = target::split(path);
-        let directory = target::Directory::open(directory).map_err(failed)?;
-        rustix::fs::unlinkat(directory.fd(), name, AtFlags::empty()).map_err(failed)?;
-        directory.sync().map_err(failed)
+    fn create(&self, path: &Path) -> Result<Arc<dyn Disk>> {
+        const FLAGS: OFlags = OFlags::CREATE.union(OFlags::EXCL).union(OFlags::RDWR).union(OFlags::CLOEXEC);
+        let fd = rustix::fs::openat(CWD, path, FLAGS, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| Error::os("create", path, None, errno.into()))?;
+        Ok(Arc::new(FileDisk::new(fd, path, Caching::Cached, Syncing::Durable)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        rustix::fs::rename(from, to).map_err(|errno| Error::os("rename", from, None, errno.into()))
+    }
+
+    fn unlink(&self, path: &Path) -> Result<()> {
+        rustix::fs::unlink(path).map_err(|errno| Error::os("remove", path, None, errno.into()))
+    }
+
+    fn sync_directory(&self, directory: &Path) -> Result<()> {
+        let failed = |errno: Errno| Error::os("sync the directory", directory, None, errno.into());
+        target::Directory::open(directory).map_err(failed)?.sync().map_err(failed)
     }
 
     fn resolve(&self, path: &Path) -> Result<PathBuf> {

@@ -1,8 +1,9 @@
 //! What kind of file it is, and how long.
 
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
-use rustix::fs::{FileType, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, SeekFrom, Stat, StatxFlags};
 
 use crate::{DiskKind, DiskStatus};
 
@@ -15,7 +16,26 @@ pub(super) fn status_of(stat: &Stat) -> DiskStatus {
         direct_alignment: None,
         identity: (stat.st_dev, stat.st_ino),
         links: stat.st_nlink,
+        born: 0,
+        modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
     }
+}
+
+/// When a file was made, which only `statx` tells; 0 if it does not. An empty path stands for the
+/// directory descriptor itself.
+pub(super) fn born(directory: BorrowedFd<'_>, path: &Path) -> u64 {
+    match rustix::fs::statx(directory, path, AtFlags::EMPTY_PATH, StatxFlags::BTIME) {
+        Ok(stat) if stat.stx_mask & StatxFlags::BTIME.bits() != 0 => {
+            nanoseconds(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec)
+        }
+        _ => 0,
+    }
+}
+
+/// A time after 1970 in nanoseconds.
+fn nanoseconds(seconds: i64, rest: impl TryInto<u64>) -> u64 {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest.try_into().unwrap_or(0))
 }
 
 /// What kind of file a `stat` is of.

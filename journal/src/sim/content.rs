@@ -14,6 +14,7 @@ type Page = [u8; crate::PAGE];
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
     len: u64,
+    modified: u64,
     pages: BTreeMap<u64, Arc<Page>>,
 }
 
@@ -31,6 +32,16 @@ impl Content {
     /// Bytes that stand on pages, as a filesystem would count them.
     pub(super) fn allocated(&self) -> u64 {
         self.pages.len() as u64 * PAGE
+    }
+
+    /// When it was last changed, by the clock of [`Content::touch`].
+    pub(super) fn modified(&self) -> u64 {
+        self.modified
+    }
+
+    /// Notes the time of a change.
+    pub(super) fn touch(&mut self, time: u64) {
+        self.modified = time;
     }
 
     pub(super) fn to_vec(&self) -> Vec<u8> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::fault::{Call, Fault};
 use super::log::{Event, FileId};
 use super::world::World;
-use crate::{Access, Allocate, Claim, Disk, DiskStatus, Error, ErrorKind, Extent, Result, Zeroing};
+use crate::{Access, Allocate, Claim, Disk, DiskStatus, Error, ErrorKind, Extent, Held, Result, Zeroing};
 
 /// An open simulated file.
 #[derive(Debug)]
@@ -169,6 +169,11 @@ impl Disk for SimDisk {
 
     fn status(&self) -> Result<DiskStatus> {
         Ok(self.usable(self.call("get the status of"))?.status(self.id))
+    }
+
+    fn hold(&self) -> Result<Held> {
+        let mut world = self.begin(self.call("hold"))?;
+        Ok(world.hold(self.id, self.handle))
     }
 
     fn lock(&self, claim: Claim) -> Result<()> {

@@ -7,7 +7,8 @@ use super::disk::SimDisk;
 use super::fault::Call;
 use super::log::Event;
 use super::world::World;
-use crate::{Claim, Disk, Draft, DraftOptions, Error, ErrorKind, Result};
+use crate::fs::directory_of;
+use crate::{Claim, Disk, Draft, DraftOptions, Error, ErrorKind, Result, StagedFile};
 
 /// Begins a file that will stand at `target`.
 pub(super) fn begin(
@@ -77,6 +78,20 @@ impl Draft for SimDraft {
         matches!(self.route, Route::ByName { .. })
     }
 
+    fn stage(self: Box<Self>) -> Result<StagedFile> {
+        let Self { world, target, disk, route, .. } = *self;
+        let Route::ByName { path, old } = route else {
+            return Err(Error::new(ErrorKind::Unsupported, "stage", &target, None));
+        };
+        disk.sync()?;
+        let mut guard = super::lock(&world);
+        guard.faults.check(Call::new("create", &target))?;
+        let hidden = guard.free_hidden_name(&path);
+        guard.happen(Event::Name { path: hidden.clone(), file: disk.id() });
+        drop(guard);
+        Ok(StagedFile { hidden, target: path, disk, old: old.map(|old| Arc::new(old) as _) })
+    }
+
     fn publish(self: Box<Self>) -> Result<()> {
         if !self.options.volatile {
             self.disk.sync()?;
@@ -101,7 +116,7 @@ fn name(
     world.happen(Event::Name { path: path.clone(), file: disk.id() });
     if !options.volatile {
         world.faults.check(Call::new("create", target))?;
-        world.sync_directory(&path);
+        world.sync_directory(directory_of(&path));
     }
     Ok(())
 }

@@ -46,6 +46,13 @@ pub enum Event {
         /// The file.
         file: FileId,
     },
+    /// A name was changed, in place of what had the new one.
+    Rename {
+        /// The old name.
+        from: PathBuf,
+        /// The new name.
+        to: PathBuf,
+    },
     /// A name was taken away.
     Remove {
         /// The name.
@@ -68,6 +75,10 @@ impl Event {
             ) => file == of,
             (Self::SyncDirectory { path }, Self::Name { path: of, .. } | Self::Remove { path: of }) => {
                 of.parent() == Some(path)
+            }
+            // A journaling filesystem moves a name in one step, whichever directory is synced.
+            (Self::SyncDirectory { path }, Self::Rename { from, to }) => {
+                from.parent() == Some(path) || to.parent() == Some(path)
             }
             _ => false,
         }

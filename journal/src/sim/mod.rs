@@ -137,12 +137,29 @@ impl Fs for SimFs {
         draft::begin(&self.world, target, options)
     }
 
-    fn remove(&self, path: &Path) -> Result<()> {
+    fn create(&self, path: &Path) -> Result<Arc<dyn Disk>> {
+        let mut world = self.world();
+        world.faults.check(Call::new("create", path))?;
+        let id = world.create(path)?;
+        Ok(Arc::new(writable(&self.world, &mut world, id, path)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let mut world = self.world();
+        world.faults.check(Call::new("rename", from))?;
+        world.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> Result<()> {
         let mut world = self.world();
         world.faults.check(Call::new("remove", path))?;
-        world.remove(path)?;
-        world.faults.check(Call::new("remove", path))?;
-        world.sync_directory(path);
+        world.remove(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> Result<()> {
+        let mut world = self.world();
+        world.faults.check(Call::new("sync the directory", directory))?;
+        world.sync_directory(directory);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::content::Content;
 use super::fault::Faults;
 use super::log::{Event, FileId};
 use crate::lock::{Foreign, find_conflict};
-use crate::{Claim, DiskKind, DiskStatus, Error, ErrorKind, Result};
+use crate::{Claim, DiskKind, DiskStatus, Error, ErrorKind, Held, Result};
 
 /// As many symbolic links in a row as a kernel follows.
 const MAX_LINKS: usize = 40;
@@ -19,7 +19,12 @@ pub(super) struct Tree {
     files: BTreeMap<FileId, Content>,
     names: BTreeMap<PathBuf, Entry>,
     directories: BTreeSet<PathBuf>,
+    /// Nanoseconds; goes on by one with each change, and by an hour with each crash.
+    clock: u64,
 }
+
+/// How long it takes until somebody looks after a crash.
+const OUTAGE: u64 = 3_600_000_000_000;
 
 #[derive(Debug, Clone)]
 enum Entry {
@@ -31,19 +36,33 @@ impl Tree {
     /// Repeats an event.
     pub(super) fn apply(&mut self, event: &Event) {
         match event {
-            Event::Write { file, offset, data } => self.content(*file).write(*offset, data),
-            Event::Zero { file, range } => self.content(*file).zero(range.clone()),
-            Event::SetLen { file, len } => self.content(*file).set_len(*len),
+            Event::Write { file, offset, data } => self.change(*file).write(*offset, data),
+            Event::Zero { file, range } => self.change(*file).zero(range.clone()),
+            Event::SetLen { file, len } => self.change(*file).set_len(*len),
             Event::Name { path, file } => {
                 // The file may have nothing in it yet.
                 self.content(*file);
                 self.names.insert(path.clone(), Entry::File(*file));
+            }
+            Event::Rename { from, to } => {
+                if let Some(entry) = self.names.remove(from) {
+                    self.names.insert(to.clone(), entry);
+                }
             }
             Event::Remove { path } => {
                 self.names.remove(path);
             }
             Event::Sync { .. } | Event::SyncDirectory { .. } => {}
         }
+    }
+
+    /// The content of a file that is about to change.
+    fn change(&mut self, file: FileId) -> &mut Content {
+        self.clock += 1;
+        let now = self.clock;
+        let content = self.content(file);
+        content.touch(now);
+        content
     }
 
     fn content(&mut self, file: FileId) -> &mut Content {
@@ -65,6 +84,8 @@ pub(super) struct World {
     base: Tree,
     log: Vec<Event>,
     claims: BTreeMap<FileId, BTreeMap<u64, Claim>>,
+    /// The handles that keep a file for themselves.
+    held: BTreeMap<FileId, u64>,
     pub(super) faults: Faults,
     next_file: u64,
     next_handle: u64,
@@ -72,7 +93,8 @@ pub(super) struct World {
 
 impl World {
     /// The world that a crash left.
-    pub(super) fn after_crash(tree: Tree) -> Self {
+    pub(super) fn after_crash(mut tree: Tree) -> Self {
+        tree.clock += OUTAGE;
         let next_file = tree.files.keys().next_back().map_or(0, |last| last.0 + 1);
         Self { base: tree.clone(), tree, next_file, ..Self::default() }
     }
@@ -183,6 +205,13 @@ impl World {
         path.parent().is_some_and(|parent| parent == Path::new("/") || self.tree.directories.contains(parent))
     }
 
+    /// A hidden name beside `path` that nothing has.
+    pub(super) fn free_hidden_name(&self, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut names = (0_u64..).map(|number| path.with_file_name(format!(".{name}.tximg-{number:06}")));
+        names.find(|name| !self.tree.names.contains_key(name)).unwrap_or_default()
+    }
+
     pub(super) fn names(&self) -> Vec<PathBuf> {
         self.tree.names.keys().cloned().collect()
     }
@@ -205,6 +234,8 @@ impl World {
             direct_alignment: None,
             identity: (0, id.0),
             links: self.links(id),
+            born: id.0,
+            modified: content.modified(),
         }
     }
 
@@ -218,11 +249,34 @@ impl World {
         Ok(())
     }
 
-    /// Makes the names beside `path` durable.
-    pub(super) fn sync_directory(&mut self, path: &Path) {
-        if let Some(parent) = absolute(path).parent() {
-            self.happen(Event::SyncDirectory { path: parent.to_owned() });
+    /// Makes an empty file with a name that must be free.
+    pub(super) fn create(&mut self, path: &Path) -> Result<FileId> {
+        let at = absolute(path);
+        let refused = |kind| Err(Error::new(kind, "create", path, None));
+        if self.tree.names.contains_key(&at) {
+            return refused(ErrorKind::Exists);
         }
+        if !self.has_directory_of(&at) {
+            return refused(ErrorKind::NotFound);
+        }
+        let file = self.new_file();
+        self.happen(Event::Name { path: at, file });
+        Ok(file)
+    }
+
+    /// Moves a name.
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let (at, to) = (absolute(from), absolute(to));
+        if !self.tree.names.contains_key(&at) || !self.has_directory_of(&to) {
+            return Err(Error::new(ErrorKind::NotFound, "rename", from, None));
+        }
+        self.happen(Event::Rename { from: at, to });
+        Ok(())
+    }
+
+    /// Makes the names in a directory durable.
+    pub(super) fn sync_directory(&mut self, directory: &Path) {
+        self.happen(Event::SyncDirectory { path: absolute(directory) });
     }
 
     /// Changes what a handle claims, or leaves it as it is.
@@ -245,8 +299,16 @@ impl World {
         Ok(())
     }
 
+    /// Keeps a file for one handle.
+    pub(super) fn hold(&mut self, id: FileId, handle: u64) -> Held {
+        if *self.held.entry(id).or_insert(handle) == handle { Held::ByUs } else { Held::ByOthers }
+    }
+
     /// Forgets a handle.
     pub(super) fn close(&mut self, id: FileId, handle: u64) {
+        if self.held.get(&id) == Some(&handle) {
+            self.held.remove(&id);
+        }
         if let Some(claims) = self.claims.get_mut(&id) {
             claims.remove(&handle);
         }
