@@ -46,6 +46,17 @@ pub(crate) struct Opt {
     /// The long names that qemu-img 10.0.2 does not know: they are never found by a prefix, so
     /// that no prefix which works there becomes ambiguous here.
     extra: &'static [&'static str],
+    /// Whether the option as a whole is tximg's own, and does not exist under qemu-img's name.
+    own: bool,
+}
+
+/// Whose command line it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// qemu-img's, to the letter.
+    Stock,
+    /// tximg's, which has more commands and options.
+    Own,
 }
 
 /// Whether a value follows an option.
@@ -66,12 +77,23 @@ impl Opt {
         value: Value,
         help: &'static str,
     ) -> Self {
-        Self { id, short, long, value, help, extra: &[] }
+        Self { id, short, long, value, help, extra: &[], own: false }
     }
 
     /// The same option, some of whose long names are tximg's own.
     pub(crate) const fn extra(self, extra: &'static [&'static str]) -> Self {
         Self { extra, ..self }
+    }
+
+    /// The same option as one that does not exist under qemu-img's name.
+    #[allow(dead_code, reason = "the guard's options come with the commands that they belong to")]
+    pub(crate) const fn own(self) -> Self {
+        Self { own: true, ..self }
+    }
+
+    /// Whether it exists in that dialect.
+    pub(crate) fn is_in(&self, dialect: Dialect) -> bool {
+        !self.own || dialect == Dialect::Own
     }
 
     /// Whether that long name is tximg's own.

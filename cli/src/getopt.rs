@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::command::{Opt, Value};
+use crate::command::{Dialect, Opt, Value};
 
 /// Where options may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,9 @@ pub(crate) struct Parsed {
     pub(crate) positionals: Vec<OsString>,
 }
 
-/// Sorts `args` by the `table`.
-pub(crate) fn parse(args: &[OsString], table: &'static [Opt], order: Order) -> Parsed {
-    let mut scan = Scan { table, args: args.iter(), parsed: Parsed::default() };
+/// Sorts `args` by what of the `table` is in the dialect.
+pub(crate) fn parse(args: &[OsString], table: &'static [Opt], dialect: Dialect, order: Order) -> Parsed {
+    let mut scan = Scan { table, dialect, args: args.iter(), parsed: Parsed::default() };
     while let Some(arg) = scan.args.next() {
         let bytes = arg.as_bytes();
         let found = if bytes == b"--" {
@@ -70,11 +70,18 @@ pub(crate) fn parse(args: &[OsString], table: &'static [Opt], order: Order) -> P
 
 struct Scan<'a> {
     table: &'static [Opt],
+    dialect: Dialect,
     args: std::slice::Iter<'a, OsString>,
     parsed: Parsed,
 }
 
 impl Scan<'_> {
+    /// The options that there are.
+    fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+        let dialect = self.dialect;
+        self.table.iter().filter(move |opt| opt.is_in(dialect))
+    }
+
     /// `--name`, `--name=value`, `--name value`.
     fn long(&mut self, text: &[u8]) -> Result<(), Problem> {
         let (name, glued) = match text.iter().position(|&byte| byte == b'=') {
@@ -101,7 +108,7 @@ impl Scan<'_> {
 
     /// The option of that name, or the only one (up to synonyms) whose name begins so.
     fn find_long(&self, name: &[u8], text: &[u8]) -> Result<(&'static Opt, &'static str), Problem> {
-        let names = || self.table.iter().flat_map(|opt| opt.long.iter().map(move |&long| (opt, long)));
+        let names = || self.options().flat_map(|opt| opt.long.iter().map(move |&long| (opt, long)));
         if let Some(exact) = names().find(|(_, long)| long.as_bytes() == name) {
             return Ok(exact);
         }
@@ -126,8 +133,7 @@ impl Scan<'_> {
     fn cluster(&mut self, flags: &[u8]) -> Result<(), Problem> {
         let mut rest = flags;
         while let Some((&flag, after)) = rest.split_first() {
-            let Some(opt) = self.table.iter().find(|opt| opt.short.map(u32::from) == Some(flag.into()))
-            else {
+            let Some(opt) = self.options().find(|opt| opt.short.map(u32::from) == Some(flag.into())) else {
                 return Err(problem(&[b"invalid option -- '", &[flag], b"'"]));
             };
             rest = after;
@@ -163,11 +169,16 @@ mod tests {
         Opt::new(Id::Format, Some('f'), &["format", "left-format"], Value::Required("FMT"), ""),
         Opt::new(Id::ForceShare, Some('U'), &["force-share"], Value::None, ""),
         Opt::new(Id::Progress, Some('p'), &["progress"], Value::None, "").extra(&["progress"]),
+        Opt::new(Id::Force, None, &["force"], Value::None, "").own(),
     ];
 
     fn sorted(args: &[&str], order: Order) -> (String, String) {
+        sorted_in(Dialect::Stock, args, order)
+    }
+
+    fn sorted_in(dialect: Dialect, args: &[&str], order: Order) -> (String, String) {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        let parsed = parse(&args, TABLE, order);
+        let parsed = parse(&args, TABLE, dialect, order);
         let options: Vec<String> = parsed
             .options
             .iter()
@@ -225,6 +236,12 @@ mod tests {
         for (args, expected) in cases {
             assert_eq!(sorted(args, Order::Permute).0, *expected, "{args:?}");
         }
+    }
+
+    #[test]
+    fn own_options_exist_in_the_own_dialect_only() {
+        let sorted = |dialect| sorted_in(dialect, &["--force"], Order::Permute).0;
+        assert_eq!((sorted(Dialect::Stock), sorted(Dialect::Own)), ("ForceShare".into(), "Force".into()));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use formats::shown::printed;
 
+use crate::command::Dialect;
+
 /// Version of qemu-img whose interface is kept.
 pub(crate) const INTERFACE_VERSION: &str = "10.0.2";
 
@@ -46,6 +48,11 @@ impl Program {
     /// Whether it was started as `qemu-img`, whose contract then holds to the letter.
     pub(crate) fn is_stock(&self) -> bool {
         self.name == "qemu-img"
+    }
+
+    /// Whose command line it understands.
+    pub(crate) fn dialect(&self) -> Dialect {
+        if self.is_stock() { Dialect::Stock } else { Dialect::Own }
     }
 
     /// Prints `<name>: <message>` on standard error.

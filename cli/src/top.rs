@@ -25,7 +25,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
 
 /// Runs the whole command line; the exit code remains.
 pub(crate) fn run(program: &Program, args: &[OsString], out: &Output) -> u8 {
-    let parsed = getopt::parse(args, OPTIONS, Order::OptionsFirst);
+    let parsed = getopt::parse(args, OPTIONS, program.dialect(), Order::OptionsFirst);
     match before_command(program, &Args::new(parsed)) {
         Ok((command, rest)) => run_command(&program.command(command.name), command, &rest, out),
         Err(failure) => {
@@ -48,11 +48,11 @@ fn before_command(program: &Program, args: &Args) -> Result<(&'static Command, V
         }
     }
     trace.start(program)?;
-    let Some((name, rest)) = args.operands().split_first() else {
+    let Some(name) = args.operands().first() else {
         return Err(Failure::usage("Not enough arguments"));
     };
-    match commands::ALL.iter().find(|command| name == command.name) {
-        Some(command) => Ok((command, rest.to_vec())),
+    match commands::find(program.dialect(), args.operands()) {
+        Some((command, rest)) => Ok((command, rest.to_vec())),
         None => {
             let mut message = OsString::from("Command not found: ");
             message.push(name);
@@ -67,7 +67,7 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
         None => Order::Permute,
     };
     tracing::debug!(command = command.name, "Begins.");
-    let args = Args::new(getopt::parse(args, command.options, order));
+    let args = Args::new(getopt::parse(args, command.options, program.dialect(), order));
     let outcome = (command.run)(&Env { program, out }, &args);
     tracing::debug!(?outcome, "Ends.");
     match outcome {

@@ -16,11 +16,13 @@ mod rebase;
 mod resize;
 mod snapshot;
 
-use crate::command::{Args, Command};
+use std::ffi::OsString;
+
+use crate::command::{Args, Command, Dialect};
 use crate::report::{Failure, Outcome};
 
-/// Every command, in the order of the help.
-pub(crate) const ALL: &[Command] = &[
+/// qemu-img's commands, in the order of the help.
+const STOCK: &[Command] = &[
     amend::COMMAND,
     bench::COMMAND,
     bitmap::COMMAND,
@@ -37,6 +39,31 @@ pub(crate) const ALL: &[Command] = &[
     resize::COMMAND,
     snapshot::COMMAND,
 ];
+
+/// The commands of tximg's own, which do not exist under qemu-img's name. One of two words is a part
+/// of the one of the first word.
+const OWN: &[Command] = &[];
+
+/// Every command of the dialect, in the order of the help.
+pub(crate) fn all(dialect: Dialect) -> impl Iterator<Item = &'static Command> {
+    let own = match dialect {
+        Dialect::Stock => &[],
+        Dialect::Own => OWN,
+    };
+    STOCK.iter().chain(own)
+}
+
+/// The command that the words begin with, and the words after it. Of two that fit, the longer name
+/// counts.
+pub(crate) fn find(dialect: Dialect, words: &[OsString]) -> Option<(&'static Command, &[OsString])> {
+    let length = |command: &&Command| command.name.split(' ').count();
+    let begins = |command: &&Command| {
+        let mut words = words.iter();
+        command.name.split(' ').all(|part| words.next().is_some_and(|word| word == part))
+    };
+    let command = all(dialect).filter(begins).max_by_key(length)?;
+    Some((command, words.get(length(&command)..).unwrap_or_default()))
+}
 
 /// Answers for a command that has its place but not yet its work.
 fn not_supported_yet(args: &Args, command: &str) -> Outcome {
