@@ -27,6 +27,7 @@ mod details;
 pub mod entry;
 pub mod extension;
 pub mod feature;
+mod flip;
 pub mod geometry;
 pub mod header;
 mod luks;

@@ -65,6 +65,10 @@ pub struct Snapshot {
     pub extra_size: u32,
     /// Extra data that this program does not know.
     pub unknown_extra: Vec<u8>,
+    /// The id, byte for byte, at most 65535 of them.
+    pub id: Vec<u8>,
+    /// The name, byte for byte, at most 65535 of them.
+    pub name: Vec<u8>,
 }
 
 impl Snapshot {
@@ -83,48 +87,154 @@ pub struct SnapshotTable {
     pub len: u64,
 }
 
+/// More than a snapshot table may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// An entry has so many bytes of extra data.
+    ExtraData {
+        /// The entry's number.
+        number: u32,
+        /// The bytes.
+        bytes: u32,
+    },
+    /// The table would be too long with the last so many entries.
+    Entries(u32),
+}
+
+impl Excess {
+    /// The limit of [`Excess::ExtraData`] in bytes.
+    pub const MAX_EXTRA_DATA: u32 = MAX_EXTRA;
+
+    /// Why a table with it cannot be used.
+    fn refused(self) -> Error {
+        let (text, hint) = match self {
+            Self::ExtraData { number, .. } => (
+                format!("Too much extra metadata in snapshot table entry {number}"),
+                "You can force-remove this extra metadata with qemu-img check -r all".to_owned(),
+            ),
+            Self::Entries(left) => (
+                "Snapshot table is too big".to_owned(),
+                format!("You can force-remove all {left} overhanging snapshots with qemu-img check -r all"),
+            ),
+        };
+        Error::new(ErrorKind::TooLarge, text).with_hint(hint)
+    }
+}
+
 /// Reads the snapshot table, whose place and count have passed the header's door.
 ///
 /// `disk_size` stands in for entries that do not say how large the disk was.
 pub fn read_table(disk: &dyn Disk, location: TableLocation, disk_size: u64) -> Result<SnapshotTable> {
+    read_within_limits(disk, location, disk_size, &mut |excess| Err(excess.refused()))
+}
+
+/// The same for a repair: what is too much is told, and left out.
+pub fn read_table_for_repair(
+    disk: &dyn Disk,
+    location: TableLocation,
+    disk_size: u64,
+    tell: &mut dyn FnMut(Excess),
+) -> Result<SnapshotTable> {
+    read_within_limits(disk, location, disk_size, &mut |excess| {
+        tell(excess);
+        Ok(())
+    })
+}
+
+/// Decides about what is too much: `Ok` leaves it out.
+type OnExcess<'a> = dyn FnMut(Excess) -> Result<()> + 'a;
+
+fn read_within_limits(
+    disk: &dyn Disk,
+    location: TableLocation,
+    disk_size: u64,
+    on_excess: &mut OnExcess<'_>,
+) -> Result<SnapshotTable> {
     let mut table = SnapshotTable::default();
     for number in 0..location.count {
         let start = table.len.next_multiple_of(8);
-        let (snapshot, len) = read_entry(disk, location.offset + start, number, disk_size)?;
-        table.len = start + len;
-        if table.len > MAX_TABLE {
-            let left = location.count - number;
-            return Err(Error::new(ErrorKind::TooLarge, "Snapshot table is too big").with_hint(format!(
-                "You can force-remove all {left} overhanging snapshots with qemu-img check -r all"
-            )));
+        let (snapshot, len) = read_entry(disk, location.offset + start, number, disk_size, on_excess)?;
+        if start + len > MAX_TABLE {
+            on_excess(Excess::Entries(location.count - number))?;
+            break;
         }
+        table.len = start + len;
         table.snapshots.push(snapshot);
     }
     Ok(table)
 }
 
 /// Reads the entry at an offset; returns it with its length.
-fn read_entry(disk: &dyn Disk, at: HostOffset, number: u32, disk_size: u64) -> Result<(Snapshot, u64)> {
+fn read_entry(
+    disk: &dyn Disk,
+    at: HostOffset,
+    number: u32,
+    disk_size: u64,
+    on_excess: &mut OnExcess<'_>,
+) -> Result<(Snapshot, u64)> {
     let mut raw = RawSnapshot::read_from_bytes(&[0; size_of::<RawSnapshot>()]).map_err(|_| torn())?;
     read(disk, at.0, raw.as_mut_bytes())?;
-    let extra_size = raw.extra_size.get();
+    let stored_extra = raw.extra_size.get();
+    let mut extra_size = stored_extra;
     if extra_size > MAX_EXTRA {
-        let text = format!("Too much extra metadata in snapshot table entry {number}");
-        return Err(Error::new(ErrorKind::TooLarge, text)
-            .with_hint("You can force-remove this extra metadata with qemu-img check -r all"));
+        on_excess(Excess::ExtraData { number, bytes: extra_size })?;
+        extra_size = size_of::<RawExtra>() as u32;
     }
+    let mut extra = vec![0; extra_size as usize];
+    let extra_at = at.0 + size_of::<RawSnapshot>() as u64;
+    read(disk, extra_at, &mut extra)?;
     let (id_size, name_size) = (usize::from(raw.id_size.get()), usize::from(raw.name_size.get()));
-    let mut tail = vec![0; extra_size as usize + id_size + name_size];
-    read(disk, at.0 + size_of::<RawSnapshot>() as u64, &mut tail)?;
-    let (extra, names) = tail.split_at(extra_size as usize);
+    let mut names = vec![0; id_size + name_size];
+    let names_at = extra_at + u64::from(stored_extra);
+    read(disk, names_at, &mut names)?;
     let (id, name) = names.split_at(id_size);
     let snapshot = Snapshot {
-        info: describe(&raw, extra, id, name, disk_size),
+        info: describe(&raw, &extra, id, name, disk_size),
         l1: TableLocation { offset: HostOffset(raw.l1_offset.get()), count: raw.l1_size.get() },
         extra_size,
         unknown_extra: extra.get(size_of::<RawExtra>()..).unwrap_or_default().to_vec(),
+        id: id.to_vec(),
+        name: name.to_vec(),
     };
-    Ok((snapshot, (size_of::<RawSnapshot>() + tail.len()) as u64))
+    Ok((snapshot, names_at + names.len() as u64 - at.0))
+}
+
+impl SnapshotTable {
+    /// The table as bytes, every entry complete.
+    pub fn serialize(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for snapshot in &self.snapshots {
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            snapshot.append_to(&mut bytes);
+        }
+        bytes
+    }
+}
+
+impl Snapshot {
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        let info = &self.info;
+        let extra = RawExtra {
+            vm_state_size: info.vm_state_size.into(),
+            disk_size: info.disk_size.into(),
+            icount: info.icount.unwrap_or(u64::MAX).into(),
+        };
+        let raw = RawSnapshot {
+            l1_offset: self.l1.offset.0.into(),
+            l1_size: self.l1.count.into(),
+            id_size: (self.id.len() as u16).into(),
+            name_size: (self.name.len() as u16).into(),
+            date_seconds: info.date_seconds.into(),
+            date_nanoseconds: info.date_nanoseconds.into(),
+            vm_clock: info.vm_clock_nanoseconds.into(),
+            // What does not fit stands in the extra data alone.
+            vm_state_size: u32::try_from(info.vm_state_size).unwrap_or(0).into(),
+            extra_size: ((size_of::<RawExtra>() + self.unknown_extra.len()) as u32).into(),
+        };
+        for part in [raw.as_bytes(), extra.as_bytes(), &self.unknown_extra, &self.id, &self.name] {
+            bytes.extend_from_slice(part);
+        }
+    }
 }
 
 fn describe(raw: &RawSnapshot, extra: &[u8], id: &[u8], name: &[u8], disk_size: u64) -> SnapshotInfo {

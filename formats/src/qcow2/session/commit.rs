@@ -3,11 +3,9 @@
 use super::ranges::RangeSet;
 use super::{Mode, Session};
 use crate::error::ResultExt;
+use crate::qcow2::flip::flip;
 use crate::qcow2::geometry::HostCluster;
 use crate::{Durability, Result};
-
-/// What a disk writes whole or not at all.
-const SECTOR: usize = 512;
 
 impl Session {
     /// See [`crate::Writer::commit`].
@@ -22,7 +20,7 @@ impl Session {
                 return self.sync_data(durability);
             }
         }
-        let old_header = self.header.clone();
+        let old_len = self.header.serialize()?.len();
         self.settle_bitmaps()?;
         self.tables.settle(self.mode, &mut self.space)?;
         let gone = self.space.settle()?;
@@ -36,7 +34,7 @@ impl Session {
             Mode::InPlace => self.write_whole_header(header)?,
             Mode::Shadow => {
                 self.sync(durability)?;
-                self.flip(&old_header.serialize()?, &header)?;
+                flip(&self.files.main, &self.header, old_len)?;
                 self.sync(durability)?;
             }
         }
@@ -86,24 +84,6 @@ impl Session {
     fn write_whole_header(&self, mut header: Vec<u8>) -> Result<()> {
         header.resize(self.geometry.cluster_size() as usize, 0);
         self.files.main.write_at(0, &header).context(write_header_failed)
-    }
-
-    /// Writes the sectors of the header that change.
-    fn flip(&self, old: &[u8], new: &[u8]) -> Result<()> {
-        let len = old.len().max(new.len()).next_multiple_of(SECTOR);
-        let padded = |bytes: &[u8]| {
-            let mut bytes = bytes.to_vec();
-            bytes.resize(len, 0);
-            bytes
-        };
-        let (old, new) = (padded(old), padded(new));
-        let differs = |at: &usize| old[*at..*at + SECTOR] != new[*at..*at + SECTOR];
-        let mut sectors = (0..len).step_by(SECTOR).filter(differs);
-        let Some(first) = sectors.next() else { return Ok(()) };
-        let end = sectors.next_back().unwrap_or(first) + SECTOR;
-        let main = self.files.main.in_place();
-        let main = main.as_ref().unwrap_or(&self.files.main);
-        main.write_at(first as u64, &new[first..end]).context(write_header_failed)
     }
 
     /// Gives clusters that nothing refers to back to the filesystem.

@@ -28,7 +28,7 @@ mod compressed;
 mod edit;
 mod fill;
 mod preallocate;
-mod ranges;
+pub(super) mod ranges;
 mod space;
 mod tables;
 
