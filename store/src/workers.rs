@@ -1,5 +1,6 @@
 //! The same work on several threads.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, scope};
 
 /// Enough for any reader or codec.
@@ -18,4 +19,9 @@ pub(crate) fn run(threads: usize, work: impl Fn() + Sync) {
         }
         work();
     });
+}
+
+/// What a mutex guards. A thread that panicked with it ends the operation anyway.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ mod compare;
 mod convert;
 mod create;
 mod dd;
+mod digest;
 mod info;
 mod map;
 mod measure;
@@ -42,7 +43,7 @@ const STOCK: &[Command] = &[
 
 /// The commands of tximg's own, which do not exist under qemu-img's name. One of two words is a part
 /// of the one of the first word.
-const OWN: &[Command] = &[];
+const OWN: &[Command] = &[digest::COMMAND];
 
 /// Every command of the dialect, in the order of the help.
 pub(crate) fn all(dialect: Dialect) -> impl Iterator<Item = &'static Command> {

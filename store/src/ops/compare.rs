@@ -8,13 +8,14 @@ mod tail;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use formats::Image;
 use formats::engine::{Reader, Status, is_zero, status};
 
 use self::tail::Tail;
-use crate::{Progress, workers};
+use crate::Progress;
+use crate::workers::{self, lock};
 
 /// Guest bytes compared in one piece.
 const PIECE: u64 = 1 << 20;
@@ -313,8 +314,4 @@ fn compare_piece(
         _ => None,
     };
     Ok(sector.map(|sector| piece.at + (sector * SECTOR) as u64))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

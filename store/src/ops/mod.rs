@@ -6,6 +6,7 @@ pub mod compare;
 pub mod convert;
 pub mod create;
 pub mod dd;
+pub mod digest;
 pub mod info;
 pub mod map;
 pub mod measure;

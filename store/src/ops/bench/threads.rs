@@ -1,13 +1,13 @@
 //! Requests through blocking calls from threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use formats::engine::Reader;
 use formats::{Error, Image, Result};
 use journal::AlignedBuf;
 
-use crate::workers;
+use crate::workers::{self, lock};
 
 use super::{Action, Request, carry_out, flush, pattern_of};
 
@@ -109,8 +109,4 @@ impl<'a> Pool<'a> {
         self.changed.notify_all();
         state.failure.is_none()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
