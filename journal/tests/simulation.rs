@@ -103,7 +103,7 @@ fn a_volatile_file_may_be_anything() {
         fs.draft(Path::new("/a"), DraftOptions { volatile: true, ..DraftOptions::default() }).unwrap();
     draft.disk().write_at(0, b"x").unwrap();
     draft.publish().unwrap();
-    assert_eq!(possible(&fs), BTreeSet::from([None, Some(b"x".to_vec()), Some(Vec::new())]));
+    assert_eq!(possible(&fs), BTreeSet::from([None, Some(b"x".to_vec()), Some(Vec::new()), Some(vec![0])]));
 }
 
 #[test]
@@ -171,6 +171,65 @@ fn a_failed_sync_latches_its_handle_and_settles_nothing() {
     }
     assert_eq!(possible_at_end(&fs), some(&[b"..", b"1."]));
     fs.open(Path::new("/a"), OpenOptions::READ).unwrap().len().unwrap();
+}
+
+#[test]
+fn what_a_sync_failed_to_settle_no_later_sync_settles() {
+    let (fs, disk) = one_file(b"..");
+    disk.write_at(0, b"1").unwrap();
+    fs.fail_at(fs.calls(), Fault::NoSpace, Lasting::Once);
+    disk.sync().unwrap_err();
+    let again = fs.open(Path::new("/a"), OpenOptions::WRITE).unwrap();
+    assert_eq!(fs.bytes("/a").unwrap(), b"1.", "the cache still shows it");
+    again.write_at(1, b"2").unwrap();
+    again.sync().unwrap();
+    assert_eq!(possible_at_end(&fs), some(&[b".2", b"12"]));
+}
+
+#[test]
+fn a_failed_sync_can_take_back_what_was_written() {
+    let (fs, disk) = one_file(b"..");
+    disk.write_at(0, b"1").unwrap();
+    disk.sync().unwrap();
+    disk.write_at(0, b"22").unwrap();
+    fs.fail_at(fs.calls(), Fault::Reverting, Lasting::Once);
+    disk.sync().unwrap_err();
+    assert_eq!(fs.bytes("/a").unwrap(), b"1.");
+    let again = fs.open(Path::new("/a"), OpenOptions::WRITE).unwrap();
+    again.write_at(1, b"3").unwrap();
+    again.sync().unwrap();
+    assert_eq!(possible_at_end(&fs), some(&[b"13"]));
+}
+
+#[test]
+fn a_length_can_be_there_before_the_bytes() {
+    let (fs, disk) = one_file(b"");
+    disk.write_at(2, b"x").unwrap();
+    assert_eq!(possible(&fs), some(&[b"", b"\0\0\0", b"\0\0x"]));
+}
+
+#[test]
+fn draws_tear_each_sector_by_itself() {
+    let (fs, disk) = one_file(&[0; 4096]);
+    disk.write_at(0, &[1; 4096]).unwrap();
+    let plan = CrashPlan { per_moment: 5000, total: 100_000, seed: 3 };
+    let states: BTreeSet<_> = fs.crash_states(plan).map(|state| state.fs.bytes("/a")).collect();
+    assert!(states.len() > 200, "of 256 subsets of sectors only {}", states.len());
+}
+
+#[test]
+fn frozen_trees_tell_what_differs() {
+    let (fs, disk) = one_file(&[1; 20_000]);
+    let before = fs.freeze();
+    disk.write_at(5000, b"x").unwrap();
+    let after = fs.freeze();
+    let file = before.find("/a").unwrap();
+    assert_eq!(after.unshared_pages(file, &before, file), [1]);
+    assert_ne!(after.digest(), before.digest());
+    disk.write_at(5000, &[1]).unwrap();
+    assert_eq!(fs.freeze().digest(), before.digest());
+    let thawed = after.thaw();
+    assert_eq!((thawed.log().len(), thawed.bytes("/a").unwrap()[5000]), (0, b'x'));
 }
 
 #[test]

@@ -1,14 +1,35 @@
 //! The bytes of a simulated file: pages, and holes between them.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Extent, ExtentKind};
 
 const PAGE: u64 = crate::PAGE as u64;
 
-type Page = [u8; crate::PAGE];
+/// Bytes, and what they are told apart by once somebody has asked.
+#[derive(Debug, Clone)]
+struct Page {
+    bytes: [u8; crate::PAGE],
+    digest: OnceLock<u64>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { bytes: [0; crate::PAGE], digest: OnceLock::new() }
+    }
+}
+
+impl Page {
+    fn digest(&self) -> u64 {
+        *self.digest.get_or_init(|| {
+            let digest = blake3::hash(&self.bytes);
+            u64::from_le_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 8]))
+        })
+    }
+}
 
 /// Bytes with holes. A copy shares its pages until one of the two is written.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +80,7 @@ impl Content {
             let step = (PAGE - at % PAGE).min(end - at) as usize;
             let to = &mut buf[(at - offset) as usize..][..step];
             match self.pages.get(&(at / PAGE)) {
-                Some(page) => to.copy_from_slice(&page[inside..inside + step]),
+                Some(page) => to.copy_from_slice(&page.bytes[inside..inside + step]),
                 None => to.fill(0),
             }
             at += step as u64;
@@ -126,7 +147,36 @@ impl Content {
         }
     }
 
-    fn page(&mut self, index: u64) -> &mut Page {
-        Arc::make_mut(self.pages.entry(index).or_insert_with(|| Arc::new([0; crate::PAGE])))
+    /// What files of other bytes or another length are told apart by.
+    pub(super) fn digest(&self) -> u64 {
+        let mut state = DefaultHasher::new();
+        self.len.hash(&mut state);
+        for (index, page) in &self.pages {
+            (index, page.digest()).hash(&mut state);
+        }
+        state.finish()
+    }
+
+    /// The pages that may differ from another file's: all that the two do not share.
+    pub(super) fn unshared_pages(&self, other: &Self) -> Vec<u64> {
+        let mut found = Vec::new();
+        let mut others = other.pages.iter().peekable();
+        for (&index, page) in &self.pages {
+            while let Some((&before, _)) = others.next_if(|(of, _)| **of < index) {
+                found.push(before);
+            }
+            match others.next_if(|(of, _)| **of == index) {
+                Some((_, other)) if Arc::ptr_eq(page, other) => {}
+                _ => found.push(index),
+            }
+        }
+        found.extend(others.map(|(&index, _)| index));
+        found
+    }
+
+    fn page(&mut self, index: u64) -> &mut [u8; crate::PAGE] {
+        let page = Arc::make_mut(self.pages.entry(index).or_default());
+        page.digest.take();
+        &mut page.bytes
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::fault::{Call, Fault};
-use super::log::{Event, FileId};
+use super::log::{CachedPages, Event, FileId};
 use super::world::World;
 use crate::{Access, Allocate, Claim, Disk, DiskStatus, Error, ErrorKind, Extent, Held, Result, Zeroing};
 
@@ -48,6 +48,11 @@ impl SimDisk {
     pub(super) fn sync_in(&self, world: &mut World) -> Result<()> {
         if let Some(fault) = world.faults.next() {
             self.latched.store(true, Ordering::SeqCst);
+            let pages = match fault {
+                Fault::Reverting => CachedPages::Reverted,
+                _ => CachedPages::Kept,
+            };
+            world.fail_sync(self.id, pages);
             return Err(fault.error(Call::new("sync", &self.path)));
         }
         world.happen(Event::Sync { file: self.id });
@@ -118,7 +123,7 @@ impl Disk for SimDisk {
         match fault {
             None => {}
             Some(Fault::Short(done)) => data.truncate(done),
-            Some(Fault::Io | Fault::NoSpace) => data.clear(),
+            Some(_) => data.clear(),
         }
         if !data.is_empty() {
             world.happen(Event::Write { file: self.id, offset, data: data.into() });

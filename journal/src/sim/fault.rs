@@ -12,6 +12,13 @@ pub enum Fault {
     Io,
     /// With a full disk, nothing done.
     NoSpace,
+    /// With a quota that is used up, nothing done.
+    Quota,
+    /// Interrupted by a signal, nothing done.
+    Interrupted,
+    /// With an input/output error; a sync also loses what it was to make durable, as on btrfs.
+    /// After the other faults of a sync the cache still shows it.
+    Reverting,
     /// With a full disk, after the first so many bytes of a write were done. Calls that write
     /// nothing fail as with [`Fault::NoSpace`].
     Short(usize),
@@ -29,7 +36,9 @@ pub enum Lasting {
 impl Fault {
     pub(super) fn error(self, call: Call<'_>) -> Error {
         let code = match self {
-            Self::Io => libc::EIO,
+            Self::Io | Self::Reverting => libc::EIO,
+            Self::Quota => libc::EDQUOT,
+            Self::Interrupted => libc::EINTR,
             Self::NoSpace | Self::Short(_) => libc::ENOSPC,
         };
         Error::os(call.op, call.path, call.offset, io::Error::from_raw_os_error(code))

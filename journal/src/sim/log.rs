@@ -39,6 +39,13 @@ pub enum Event {
         /// The file.
         file: FileId,
     },
+    /// A sync failed: of what was not synced, anything may be on the disk, for ever.
+    SyncFailed {
+        /// The file.
+        file: FileId,
+        /// What the page cache holds from then on.
+        pages: CachedPages,
+    },
     /// A name was given to a file, instead of the one that had it.
     Name {
         /// The name.
@@ -69,10 +76,7 @@ impl Event {
     /// Whether `self`, a sync, makes `earlier` durable.
     pub(super) fn settles(&self, earlier: &Self) -> bool {
         match (self, earlier) {
-            (
-                Self::Sync { file },
-                Self::Write { file: of, .. } | Self::Zero { file: of, .. } | Self::SetLen { file: of, .. },
-            ) => file == of,
+            (Self::Sync { file }, _) => earlier.changed_file() == Some(*file),
             (Self::SyncDirectory { path }, Self::Name { path: of, .. } | Self::Remove { path: of }) => {
                 of.parent() == Some(path)
             }
@@ -86,6 +90,23 @@ impl Event {
 
     /// Whether the event changes what is on the disk at all.
     pub(super) fn is_change(&self) -> bool {
-        !matches!(self, Self::Sync { .. } | Self::SyncDirectory { .. })
+        !matches!(self, Self::Sync { .. } | Self::SyncFailed { .. } | Self::SyncDirectory { .. })
     }
+
+    /// The file whose bytes or length the event changes.
+    pub(super) fn changed_file(&self) -> Option<FileId> {
+        match self {
+            Self::Write { file, .. } | Self::Zero { file, .. } | Self::SetLen { file, .. } => Some(*file),
+            _ => None,
+        }
+    }
+}
+
+/// What the page cache holds after a failed sync; filesystems differ in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CachedPages {
+    /// What was written, marked as clean: it will not be tried again (ext4, XFS).
+    Kept,
+    /// What is on the disk: what was written is gone (btrfs).
+    Reverted,
 }

@@ -9,13 +9,18 @@
 //!     │         │
 //!     │         └─ log: Vec<Event> over a durable base
 //!     └──► crash_states: base + what was synced + a choice of the rest
+//!            choice  which of the rest, and its name      crash  the tree that it makes
 //! ```
+//!
+//! A copy of a tree shares its pages with the original, so a state costs what it changes.
 
+mod choice;
 mod content;
 mod crash;
 mod disk;
 mod draft;
 mod fault;
+mod frozen;
 mod log;
 mod world;
 
@@ -24,9 +29,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Access, Disk, DiskStatus, Draft, DraftOptions, Error, ErrorKind, Fs, OpenOptions, Result};
 
-pub use crash::{CrashId, CrashPlan, CrashState, CrashStates};
+pub use choice::{CrashId, CrashPlan};
+pub use crash::{CrashState, CrashStates};
 pub use fault::{Fault, Lasting};
-pub use log::{Event, FileId};
+pub use frozen::Frozen;
+pub use log::{CachedPages, Event, FileId};
 
 use disk::SimDisk;
 use fault::Call;
@@ -79,6 +86,11 @@ impl SimFs {
     /// What has happened since the tree was made or [`SimFs::settle`] was called.
     pub fn log(&self) -> Vec<Event> {
         self.world().log().to_vec()
+    }
+
+    /// Everything as it is now, unchanging.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::new(self.world().tree().clone())
     }
 
     /// Makes everything durable, and begins an empty log.

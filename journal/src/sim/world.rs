@@ -1,12 +1,14 @@
 //! How things are: files, names, locks, and the log since the durable base.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::content::Content;
+use super::crash;
 use super::fault::Faults;
-use super::log::{Event, FileId};
+use super::log::{CachedPages, Event, FileId};
 use crate::lock::{Foreign, find_conflict};
 use crate::{Claim, DiskKind, DiskStatus, Error, ErrorKind, Held, Result};
 
@@ -14,11 +16,13 @@ use crate::{Claim, DiskKind, DiskStatus, Error, ErrorKind, Held, Result};
 const MAX_LINKS: usize = 40;
 
 /// What survives on a disk: files and their names.
+///
+/// A copy shares everything with its original until one of the two changes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
-    files: BTreeMap<FileId, Content>,
-    names: BTreeMap<PathBuf, Entry>,
-    directories: BTreeSet<PathBuf>,
+    files: BTreeMap<FileId, Arc<Content>>,
+    names: Arc<BTreeMap<PathBuf, Entry>>,
+    directories: Arc<BTreeSet<PathBuf>>,
     /// Nanoseconds; goes on by one with each change, and by an hour with each crash.
     clock: u64,
 }
@@ -26,7 +30,7 @@ pub(super) struct Tree {
 /// How long it takes until somebody looks after a crash.
 const OUTAGE: u64 = 3_600_000_000_000;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 enum Entry {
     File(FileId),
     Link(PathBuf),
@@ -41,39 +45,110 @@ impl Tree {
             Event::SetLen { file, len } => self.change(*file).set_len(*len),
             Event::Name { path, file } => {
                 // The file may have nothing in it yet.
-                self.content(*file);
-                self.names.insert(path.clone(), Entry::File(*file));
+                self.content_mut(*file);
+                self.names_mut().insert(path.clone(), Entry::File(*file));
             }
             Event::Rename { from, to } => {
-                if let Some(entry) = self.names.remove(from) {
-                    self.names.insert(to.clone(), entry);
+                let names = self.names_mut();
+                if let Some(entry) = names.remove(from) {
+                    names.insert(to.clone(), entry);
                 }
             }
             Event::Remove { path } => {
-                self.names.remove(path);
+                self.names_mut().remove(path);
             }
-            Event::Sync { .. } | Event::SyncDirectory { .. } => {}
+            Event::Sync { .. } | Event::SyncFailed { .. } | Event::SyncDirectory { .. } => {}
         }
+    }
+
+    /// Writes a part of what an event wrote.
+    pub(super) fn write(&mut self, file: FileId, offset: u64, bytes: &[u8]) {
+        self.change(file).write(offset, bytes);
+    }
+
+    /// Grows a file to that length, without the bytes.
+    pub(super) fn grow(&mut self, file: FileId, len: u64) {
+        let content = self.change(file);
+        if content.len() < len {
+            content.set_len(len);
+        }
+    }
+
+    /// The file at `path`, links followed.
+    pub(super) fn find(&self, path: &Path) -> Result<Option<FileId>> {
+        let end = self.end_of_links(path)?;
+        Ok(match self.names.get(&end) {
+            Some(Entry::File(id)) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// The last name in a chain of symbolic links, whether it exists or not.
+    fn end_of_links(&self, path: &Path) -> Result<PathBuf> {
+        let mut at = absolute(path);
+        for _ in 0..MAX_LINKS {
+            match self.names.get(&at) {
+                Some(Entry::Link(target)) => {
+                    at = absolute(&at.parent().unwrap_or(Path::new("/")).join(target))
+                }
+                _ => return Ok(at),
+            }
+        }
+        let looped = std::io::Error::from_raw_os_error(libc::ELOOP);
+        Err(Error::os("open", path, None, looped))
+    }
+
+    /// Every name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Path> {
+        self.names.keys().map(PathBuf::as_path)
+    }
+
+    /// What a program that looks at every name and every byte can tell trees apart by.
+    pub(super) fn digest(&self) -> u64 {
+        let mut state = DefaultHasher::new();
+        self.names.hash(&mut state);
+        let named: BTreeSet<FileId> = self.names.values().filter_map(Entry::file).collect();
+        for (id, content) in self.files.iter().filter(|(id, _)| named.contains(id)) {
+            (id, content.digest()).hash(&mut state);
+        }
+        state.finish()
+    }
+
+    fn names_mut(&mut self) -> &mut BTreeMap<PathBuf, Entry> {
+        Arc::make_mut(&mut self.names)
+    }
+
+    pub(super) fn content(&self, file: FileId) -> &Content {
+        &self.files[&file]
     }
 
     /// The content of a file that is about to change.
     fn change(&mut self, file: FileId) -> &mut Content {
         self.clock += 1;
         let now = self.clock;
-        let content = self.content(file);
+        let content = self.content_mut(file);
         content.touch(now);
         content
     }
 
-    fn content(&mut self, file: FileId) -> &mut Content {
-        self.files.entry(file).or_default()
+    fn content_mut(&mut self, file: FileId) -> &mut Content {
+        Arc::make_mut(self.files.entry(file).or_default())
+    }
+}
+
+impl Entry {
+    fn file(&self) -> Option<FileId> {
+        match self {
+            Self::File(id) => Some(*id),
+            Self::Link(_) => None,
+        }
     }
 }
 
 /// A durable base, and what happened since.
 #[derive(Debug, Clone)]
 pub(super) struct History {
-    pub(super) base: Arc<Tree>,
+    pub(super) base: Tree,
     pub(super) log: Arc<[Event]>,
 }
 
@@ -95,12 +170,22 @@ impl World {
     /// The world that a crash left.
     pub(super) fn after_crash(mut tree: Tree) -> Self {
         tree.clock += OUTAGE;
+        Self::from_tree(tree)
+    }
+
+    /// A world in which all of this is durable.
+    pub(super) fn from_tree(tree: Tree) -> Self {
         let next_file = tree.files.keys().next_back().map_or(0, |last| last.0 + 1);
         Self { base: tree.clone(), tree, next_file, ..Self::default() }
     }
 
     pub(super) fn history(&self) -> History {
-        History { base: Arc::new(self.base.clone()), log: self.log.as_slice().into() }
+        History { base: self.base.clone(), log: self.log.as_slice().into() }
+    }
+
+    /// Everything as it is now, as a program sees it.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     pub(super) fn log(&self) -> &[Event] {
@@ -119,6 +204,17 @@ impl World {
         self.log.push(event);
     }
 
+    /// A sync fails: what was not synced before it never will be.
+    pub(super) fn fail_sync(&mut self, file: FileId, pages: CachedPages) {
+        self.happen(Event::SyncFailed { file, pages });
+        if pages == CachedPages::Reverted {
+            let settled = crash::settled(&self.history());
+            if let Some(content) = settled.files.get(&file) {
+                self.tree.files.insert(file, content.clone());
+            }
+        }
+    }
+
     /// Does something that was always so.
     fn given(&mut self, give: impl Fn(&mut Tree)) {
         give(&mut self.tree);
@@ -131,16 +227,18 @@ impl World {
             self.add_directory(parent);
         }
         let id = self.new_file();
-        let content = Content::new(bytes);
+        let content = Arc::new(Content::new(bytes));
         self.given(|tree| {
             tree.files.insert(id, content.clone());
-            tree.names.insert(path.clone(), Entry::File(id));
+            tree.names_mut().insert(path.clone(), Entry::File(id));
         });
     }
 
     pub(super) fn add_directory(&mut self, path: &Path) {
         let path = absolute(path);
-        self.given(|tree| tree.directories.extend(path.ancestors().map(Path::to_owned)));
+        self.given(|tree| {
+            Arc::make_mut(&mut tree.directories).extend(path.ancestors().map(Path::to_owned));
+        });
     }
 
     pub(super) fn add_hard_link(&mut self, existing: &Path, path: &Path) -> Result<()> {
@@ -148,7 +246,7 @@ impl World {
             self.find(existing)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "link", existing, None))?;
         let path = absolute(path);
         self.given(|tree| {
-            tree.names.insert(path.clone(), Entry::File(id));
+            tree.names_mut().insert(path.clone(), Entry::File(id));
         });
         Ok(())
     }
@@ -156,7 +254,7 @@ impl World {
     pub(super) fn add_symlink(&mut self, target: &Path, path: &Path) {
         let path = absolute(path);
         self.given(|tree| {
-            tree.names.insert(path.clone(), Entry::Link(target.to_owned()));
+            tree.names_mut().insert(path.clone(), Entry::Link(target.to_owned()));
         });
     }
 
@@ -164,7 +262,7 @@ impl World {
     pub(super) fn new_file(&mut self) -> FileId {
         let id = FileId(self.next_file);
         self.next_file += 1;
-        self.tree.files.insert(id, Content::default());
+        self.tree.files.insert(id, Arc::default());
         id
     }
 
@@ -175,26 +273,12 @@ impl World {
 
     /// The file at `path`, links followed.
     pub(super) fn find(&self, path: &Path) -> Result<Option<FileId>> {
-        let end = self.end_of_links(path)?;
-        Ok(match self.tree.names.get(&end) {
-            Some(Entry::File(id)) => Some(*id),
-            _ => None,
-        })
+        self.tree.find(path)
     }
 
     /// The last name in a chain of symbolic links, whether it exists or not.
     pub(super) fn end_of_links(&self, path: &Path) -> Result<PathBuf> {
-        let mut at = absolute(path);
-        for _ in 0..MAX_LINKS {
-            match self.tree.names.get(&at) {
-                Some(Entry::Link(target)) => {
-                    at = absolute(&at.parent().unwrap_or(Path::new("/")).join(target))
-                }
-                _ => return Ok(at),
-            }
-        }
-        let looped = std::io::Error::from_raw_os_error(libc::ELOOP);
-        Err(Error::os("open", path, None, looped))
+        self.tree.end_of_links(path)
     }
 
     pub(super) fn resolve(&self, path: &Path) -> Result<PathBuf> {
@@ -213,12 +297,12 @@ impl World {
     }
 
     pub(super) fn names(&self) -> Vec<PathBuf> {
-        self.tree.names.keys().cloned().collect()
+        self.tree.names().map(Path::to_owned).collect()
     }
 
     /// The bytes of a file as a running program sees them.
     pub(super) fn content(&self, id: FileId) -> &Content {
-        &self.tree.files[&id]
+        self.tree.content(id)
     }
 
     pub(super) fn links(&self, id: FileId) -> u64 {
