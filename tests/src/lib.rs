@@ -22,6 +22,7 @@ pub mod content;
 pub mod effects;
 pub mod exercise;
 pub mod glob;
+pub mod judge;
 pub mod known;
 pub mod mutate;
 pub mod need;
