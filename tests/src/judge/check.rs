@@ -57,9 +57,6 @@ pub fn check(image: &Image<'_>, snapshots: &[Snapshot], bitmaps: &Bitmaps) -> Re
     let uses = vec![(0, None); clusters];
     let findings = Findings { faults: bitmaps.faults.clone(), leaks: 0 };
     let mut check = Check { image, file_len, uses, findings };
-    if image.header.facts.features[0] & 3 != 0 {
-        check.fault(|| format!("marked as dirty or corrupt: {:#x}", image.header.facts.features[0]));
-    }
     check.count_tables(snapshots, bitmaps);
     check.count_guest(&image.l1)?;
     for snapshot in snapshots {
@@ -254,7 +251,7 @@ struct Counts {
 impl Counts {
     fn read(image: &Image<'_>, table: &[u64], clusters: u64) -> Result<Self, String> {
         let order = image.header.facts.refcount_order;
-        let per_block = image.header.cluster_size() * 8 >> order;
+        let per_block = (image.header.cluster_size() * 8) >> order;
         let mut all = Self { counts: vec![0; clusters as usize], beyond: 0 };
         for (index, word) in table.iter().enumerate().filter(|(_, word)| *word & OFFSET != 0) {
             let block = image.reader.bytes(image.file, word & OFFSET, image.header.cluster_size())?;

@@ -61,6 +61,23 @@ pub struct Qcow2Verdict {
 }
 
 impl Verdict {
+    /// In what another verdict differs, in words.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let parts = |verdict: &'_ Self| match &verdict.qcow2 {
+            Some(qcow2) => (Some(qcow2.header.clone()), qcow2.snapshots.clone(), qcow2.bitmaps.clone()),
+            None => (None, Vec::new(), Vec::new()),
+        };
+        let (mine, others) = (parts(self), parts(other));
+        let differences = [
+            (self.size != other.size, "size"),
+            (self.content != other.content, "content"),
+            (mine.0 != others.0, "header"),
+            (mine.1 != others.1, "list of snapshots"),
+            (mine.2 != others.2, "list of bitmaps"),
+        ];
+        differences.into_iter().filter(|(differs, _)| *differs).map(|(_, what)| what).collect()
+    }
+
     /// Why the image is not sound, if it is not.
     pub fn objection(&self) -> Option<String> {
         let qcow2 = self.qcow2.as_ref()?;

@@ -1,11 +1,104 @@
 //! What a power cut leaves of images, on a simulated disk.
 //!
-//! Each operation runs once to its end. Then every state is looked at that a power cut could have
-//! left at any moment of its log: any of the writes that were not synced may be lost or torn. A
-//! failure prints the state's name, which `SimFs::crash_state` takes.
+//! Each scenario runs one operation on images of one shape. Then every state is looked at that a
+//! power cut could have left at any moment: any of the writes that were not synced may be lost,
+//! torn or reordered, names too; and every call may fail. In each state, after recovery, all images of the
+//! operation must be old, or all new, and sound.
+//!
+//! ```text
+//! cargo test -p testkit --test crash                        about a million states
+//! cargo test -p testkit --test crash -- 'commit/*'          the scenarios of that name
+//! cargo test -p testkit --test crash -- --replay 'ID'       one state, as a failure names it
+//! TXIMG_CRASH=25000000 cargo test -p testkit --test crash   so many states
+//! ```
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod bench;
-mod in_place;
-mod new_images;
+mod explore;
+mod operations;
+mod scenario;
+mod subject;
+mod tally;
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use testkit::glob;
+
+use explore::{Budget, Explorer, Failure};
+use scenario::Scenario;
+use tally::{Report, Tally};
+
+/// States in an ordinary run.
+const STATES: usize = 1_000_000;
+/// As many failures are enough to see what is wrong.
+const ENOUGH: usize = 20;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let scenarios = operations::all();
+    if args.iter().any(|arg| arg == "--list") {
+        scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(place) = args.iter().position(|arg| arg == "--replay") {
+        return replay(&scenarios, args.get(place + 1).map_or("", String::as_str));
+    }
+    let patterns: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |scenario: &&Scenario| {
+        patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern, &scenario.name))
+    };
+    let chosen: Vec<&Scenario> = scenarios.iter().filter(wanted).collect();
+    let states = std::env::var("TXIMG_CRASH").ok().and_then(|text| text.parse().ok()).unwrap_or(STATES);
+    let started = Instant::now();
+    let report = run(&chosen, Budget::of(states / scenarios.len()));
+    report.print(started.elapsed().as_secs_f64());
+    report.failures.iter().take(ENOUGH).for_each(|failure| println!("{failure}"));
+    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs scenarios on all cores.
+fn run(scenarios: &[&Scenario], budget: Budget) -> Report {
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(Report::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (tally, failure) = explore(scenario, budget);
+                    report.lock().unwrap().add(scenario.operation(), tally, failure);
+                }
+            });
+        }
+    });
+    report.into_inner().unwrap()
+}
+
+/// Looks at one scenario until something is wrong.
+fn explore(scenario: &Scenario, budget: Budget) -> (Tally, Option<Failure>) {
+    match Explorer::new(scenario) {
+        Err(failure) => (Tally::default(), Some(failure)),
+        Ok(mut explorer) => {
+            let failure = explorer.explore(budget).err();
+            (explorer.tally, failure)
+        }
+    }
+}
+
+/// Looks at one state.
+fn replay(scenarios: &[Scenario], id: &str) -> ExitCode {
+    let (name, place) = id.split_once('@').unwrap_or((id, ""));
+    let Some(scenario) = scenarios.iter().find(|scenario| scenario.name == name) else {
+        println!("no scenario is called {name}");
+        return ExitCode::FAILURE;
+    };
+    let outcome = Explorer::new(scenario).and_then(|mut explorer| explorer.replay(&place.parse().unwrap()));
+    match outcome {
+        Ok(side) => println!("{id}: {side:?}"),
+        Err(failure) => println!("{failure}"),
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,410 @@
+//! Every state that one scenario can leave behind, and what became of the images in each.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use journal::SimFs;
+use journal::sim::{CrashId, CrashPlan, Fault, Frozen, Lasting};
+use testkit::judge::{Judge, Opinion};
+
+use crate::scenario::{Foreign, Scenario, recover};
+use crate::tally::Tally;
+
+/// How much of a scenario is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Crash states of the command itself.
+    pub states: usize,
+    /// Crash states of recoveries.
+    pub nested: usize,
+    /// Commands of which a call fails.
+    pub faults: usize,
+}
+
+impl Budget {
+    /// About so many states in all.
+    pub fn of(total: usize) -> Self {
+        Self { states: total * 3 / 4, nested: total / 4, faults: (total / 40).clamp(4, 4000) }
+    }
+}
+
+/// What went wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which promise was broken.
+    pub promise: Promise,
+    /// The scenario's name, `@`, and the place in it.
+    pub id: String,
+    /// In words.
+    pub what: String,
+}
+
+/// What is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    /// The command works at all.
+    Works,
+    /// After recovery the images are old or new, all of them.
+    Atomic,
+    /// What is left is sound, without leaks.
+    Sound,
+    /// Exit status 0 means new.
+    Durable,
+    /// Recovery succeeds, and ends the same way however often it is interrupted.
+    Recoverable,
+    /// A program that knows nothing of recovery finds old or new.
+    Foreign,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}: {}: {}", self.promise, self.id, self.what)?;
+        write!(f, "  again: cargo test -p testkit --test crash -- --replay '{}'", self.id)
+    }
+}
+
+/// Where a program was interrupted: `fault/crash/crash in the recovery`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    fault: Option<Injected>,
+    crashes: Vec<CrashId>,
+}
+
+/// A fault, and the number of the call that it befalls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Injected {
+    call: u64,
+    kind: usize,
+    lasting: Lasting,
+}
+
+/// The faults, with their names in ids.
+const FAULTS: [(&str, Fault); 6] = [
+    ("eio", Fault::Io),
+    ("enospc", Fault::NoSpace),
+    ("edquot", Fault::Quota),
+    ("eintr", Fault::Interrupted),
+    ("short", Fault::Short(700)),
+    ("revert", Fault::Reverting),
+];
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fault = self.fault.map(|fault| fault.to_string());
+        let crashes = self.crashes.iter().map(ToString::to_string);
+        f.write_str(&fault.into_iter().chain(crashes).collect::<Vec<_>>().join("/"))
+    }
+}
+
+impl fmt::Display for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lasting = if self.lasting == Lasting::Once { "once" } else { "ever" };
+        write!(f, "{}.{}.{lasting}", self.call, FAULTS[self.kind].0)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut place = Self::default();
+        for part in text.split('/').filter(|part| !part.is_empty()) {
+            match part.split('.').collect::<Vec<_>>()[..] {
+                [call, name, lasting] => {
+                    let kind = FAULTS.iter().position(|fault| fault.0 == name).ok_or("no such fault")?;
+                    let call = call.parse().map_err(|_| "no such call".to_owned())?;
+                    let lasting = if lasting == "once" { Lasting::Once } else { Lasting::ForEver };
+                    place.fault = Some(Injected { call, kind, lasting });
+                }
+                _ => place.crashes.push(part.parse()?),
+            }
+        }
+        Ok(place)
+    }
+}
+
+impl Place {
+    fn then(&self, crash: &CrashId) -> Self {
+        let mut place = self.clone();
+        place.crashes.push(crash.clone());
+        place
+    }
+}
+
+/// Which of the two states that a command may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Old,
+    New,
+}
+
+/// How a run of the command ended, as far as it binds what may be found afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was interrupted, or it failed.
+    Otherwise,
+    /// With success.
+    Well,
+}
+
+/// Looks at one scenario.
+pub struct Explorer<'a> {
+    scenario: &'a Scenario,
+    judges: Vec<Judge>,
+    old: Vec<Opinion>,
+    new: Vec<Opinion>,
+    /// What was seen already.
+    seen: HashSet<u64>,
+    pub tally: Tally,
+}
+
+impl<'a> Explorer<'a> {
+    /// Runs the scenario once, undisturbed, to know its two states.
+    pub fn new(scenario: &'a Scenario) -> Result<Self, Failure> {
+        let mut explorer = Self {
+            scenario,
+            judges: scenario.judges(),
+            old: Vec::new(),
+            new: Vec::new(),
+            seen: HashSet::new(),
+            tally: Tally::default(),
+        };
+        explorer.old = explorer.opinions(&scenario.before);
+        let fs = scenario.before.thaw();
+        let start = Place::default();
+        if let Err(error) = scenario.run(&fs) {
+            return Err(explorer.failure(Promise::Works, &start, error.report()));
+        }
+        recover(&fs).map_err(|error| explorer.failure(Promise::Recoverable, &start, error.report()))?;
+        explorer.new = explorer.opinions(&fs.freeze());
+        for opinion in explorer.new.clone().into_iter().flatten() {
+            if let Some(objection) = opinion.map_or_else(Some, |verdict| verdict.objection()) {
+                return Err(explorer.failure(Promise::Sound, &start, objection));
+            }
+        }
+        if explorer.old == explorer.new {
+            return Err(explorer.failure(Promise::Works, &start, "it changes nothing".to_owned()));
+        }
+        explorer.tally.scenarios = 1;
+        Ok(explorer)
+    }
+
+    fn failure(&self, promise: Promise, place: &Place, what: String) -> Failure {
+        Failure { promise, id: format!("{}@{place}", self.scenario.name), what }
+    }
+
+    fn opinions(&mut self, tree: &Frozen) -> Vec<Opinion> {
+        self.judges.iter_mut().map(|judge| judge.judge(tree).clone()).collect()
+    }
+
+    /// Looks at as much as the budget allows.
+    pub fn explore(&mut self, budget: Budget) -> Result<(), Failure> {
+        let fs = self.scenario.before.thaw();
+        let _ = self.scenario.run(&fs);
+        self.crashes(&fs, &Place::default(), Ended::Well, budget.states, budget.nested)?;
+        self.faults(fs.calls(), budget.faults)
+    }
+
+    /// Looks at one place.
+    pub fn replay(&mut self, place: &Place) -> Result<Side, Failure> {
+        let fs = self.scenario.before.thaw();
+        let mut ended = Ended::Well;
+        if let Some(fault) = place.fault {
+            fs.fail_at(fault.call, FAULTS[fault.kind].1, fault.lasting);
+        }
+        if self.scenario.run(&fs).is_err() {
+            ended = Ended::Otherwise;
+        }
+        let mut here = Place { fault: place.fault, crashes: Vec::new() };
+        let Some((first, later)) = place.crashes.split_first() else {
+            return self.look_alive(&fs, &here, ended);
+        };
+        let unknown = |place: &Place| self.failure(Promise::Works, place, "no such state".to_owned());
+        let end = fs.log().len();
+        here = here.then(first);
+        let mut state = fs.crash_state(first).ok_or_else(|| unknown(&here))?.fs;
+        for crash in later {
+            let _ = recover(&state);
+            here = here.then(crash);
+            state = state.crash_state(crash).ok_or_else(|| unknown(&here))?.fs;
+        }
+        let ended = if first.moment() == end { ended } else { Ended::Otherwise };
+        self.look(&state, &here, ended)
+    }
+
+    /// Every state that a power cut can leave of a run.
+    fn crashes(
+        &mut self,
+        fs: &SimFs,
+        place: &Place,
+        ended: Ended,
+        states: usize,
+        nested: usize,
+    ) -> Result<(), Failure> {
+        let end = fs.log().len();
+        let mut nested_left = nested;
+        for state in fs.crash_states(plan(end, states, self.tally.states)) {
+            let here = place.then(&state.id);
+            let at_end = state.id.moment() == end;
+            // A state of an earlier moment may be old, and the same at the end must not be.
+            if !self.seen.insert(state.fs.freeze().digest() ^ u64::from(at_end)) {
+                continue;
+            }
+            self.tally.states += 1;
+            let ended = if at_end { ended } else { Ended::Otherwise };
+            self.look_foreign(&state.fs, &here)?;
+            let side = self.look(&state.fs, &here, ended)?;
+            let length = state.fs.log().len();
+            if length > 0 && nested_left > 0 {
+                let share = (nested / 8).clamp(8, nested_left);
+                nested_left -= self.nested(&state.fs, &here, side, share)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every state that a power cut can leave of a recovery, which has just run.
+    fn nested(&mut self, fs: &SimFs, place: &Place, side: Side, states: usize) -> Result<usize, Failure> {
+        let mut looked_at = 0;
+        for state in fs.crash_states(plan(fs.log().len(), states, self.tally.nested)) {
+            if !self.seen.insert(state.fs.freeze().digest() ^ 2) {
+                continue;
+            }
+            looked_at += 1;
+            self.tally.nested += 1;
+            let here = place.then(&state.id);
+            let again = self.look(&state.fs, &here, Ended::Otherwise)?;
+            if again != side {
+                let what =
+                    format!("recovery went to the {side:?} state, and after a crash to the {again:?} one");
+                return Err(self.failure(Promise::Recoverable, &here, what));
+            }
+        }
+        Ok(looked_at)
+    }
+
+    /// Runs the command with faults, and looks at what each leaves.
+    fn faults(&mut self, calls: u64, budget: usize) -> Result<(), Failure> {
+        let ways = calls as usize * FAULTS.len() * 2;
+        let step = ways.div_ceil(budget.max(1)).max(1);
+        // A step that shares no factor with the number of faults meets all of them.
+        let step = (step..).find(|step| step % 2 != 0 && step % 3 != 0).unwrap_or(step);
+        for way in (0..ways).step_by(step) {
+            let lasting = if way % 2 == 0 { Lasting::Once } else { Lasting::ForEver };
+            let kind = way / 2 % FAULTS.len();
+            let injected = Injected { call: (way / 2 / FAULTS.len()) as u64, kind, lasting };
+            self.fault(injected)?;
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, injected: Injected) -> Result<(), Failure> {
+        let fs = self.scenario.before.thaw();
+        fs.fail_at(injected.call, FAULTS[injected.kind].1, injected.lasting);
+        let ended = if self.scenario.run(&fs).is_ok() { Ended::Well } else { Ended::Otherwise };
+        self.tally.faults += 1;
+        let place = Place { fault: Some(injected), crashes: Vec::new() };
+        let log_len = fs.log().len();
+        for state in fs.crash_states(CrashPlan { per_moment: 12, total: 12, seed: injected.call }) {
+            if state.id.moment() == log_len && self.seen.insert(state.fs.freeze().digest() ^ 3) {
+                self.tally.states += 1;
+                let here = place.then(&state.id);
+                self.look_foreign(&state.fs, &here)?;
+                self.look(&state.fs, &here, ended)?;
+            }
+        }
+        self.look_alive(&fs, &place, ended).map(drop)
+    }
+
+    /// Looks at what a run left while the machine lives.
+    fn look_alive(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
+        let healed = fs.freeze().thaw();
+        self.look(&healed, place, ended)
+    }
+
+    /// Recovers, and looks at what is there then.
+    fn look(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
+        recover(fs).map_err(|error| self.failure(Promise::Recoverable, place, error.report()))?;
+        let tree = fs.freeze();
+        let (mut is_old, mut is_new) = (true, true);
+        for (index, judge) in self.judges.iter_mut().enumerate() {
+            let found = judge.judge(&tree);
+            is_old &= *found == self.old[index];
+            is_new &= *found == self.new[index];
+        }
+        if is_new {
+            return Ok(Side::New);
+        }
+        if !is_old {
+            let found = self.opinions(&tree);
+            return Err(self.torn(&found, place));
+        }
+        if ended == Ended::Well {
+            let what = "the command succeeded, and the images are old".to_owned();
+            return Err(self.failure(Promise::Durable, place, what));
+        }
+        Ok(Side::Old)
+    }
+
+    /// Looks with the eyes of a program that knows nothing of recovery.
+    fn look_foreign(&mut self, fs: &SimFs, place: &Place) -> Result<(), Failure> {
+        if self.scenario.foreign == Foreign::Anything {
+            return Ok(());
+        }
+        let tree = fs.freeze();
+        for index in 0..self.judges.len() {
+            if !self.judges[index].is_qcow2() {
+                continue;
+            }
+            let (old, new) = (&self.old[index], &self.new[index]);
+            let found = self.judges[index].judge(&tree);
+            let is_refused = matches!(found, Some(Err(_)));
+            if is_refused || found == old || found == new {
+                continue;
+            }
+            let what = describe(found, old, new);
+            let what = format!("{} is {what}", self.judges[index].path().display());
+            return Err(self.failure(Promise::Foreign, place, what));
+        }
+        self.tally.foreign += 1;
+        Ok(())
+    }
+
+    fn torn(&self, found: &[Opinion], place: &Place) -> Failure {
+        let mut promise = Promise::Atomic;
+        let mut parts = Vec::new();
+        for (index, opinion) in found.iter().enumerate() {
+            let (old, new) = (&self.old[index], &self.new[index]);
+            let objection = opinion.as_ref().and_then(|opinion| opinion.as_ref().ok()?.objection());
+            if objection.is_some() && opinion != old {
+                promise = Promise::Sound;
+            }
+            parts.push(format!("{} is {}", self.judges[index].path().display(), describe(opinion, old, new)));
+        }
+        self.failure(promise, place, parts.join(", "))
+    }
+}
+
+/// An opinion in few words.
+fn describe(found: &Opinion, old: &Opinion, new: &Opinion) -> String {
+    let verdict = match found {
+        _ if found == old => return "old".to_owned(),
+        _ if found == new => return "new".to_owned(),
+        None => return "gone".to_owned(),
+        Some(Err(error)) => return format!("unreadable: {error}"),
+        Some(Ok(verdict)) => verdict,
+    };
+    if let Some(objection) = verdict.objection() {
+        return format!("not sound: {objection}");
+    }
+    let differs = |other: &Opinion| match other {
+        Some(Ok(other)) => other.differences(verdict).join(" and "),
+        _ => "everything".to_owned(),
+    };
+    format!("neither old (another {}) nor new (another {})", differs(old), differs(new))
+}
+
+/// A plan for so many states over a log of that length.
+fn plan(events: usize, states: usize, seed: usize) -> CrashPlan {
+    let per_moment = (states / (events + 1)).max(6);
+    CrashPlan { per_moment, total: states.max(1), seed: seed as u64 }
+}

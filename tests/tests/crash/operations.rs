@@ -1,0 +1,231 @@
+//! The scenarios of each operation.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use formats::create::OptionList;
+use formats::{OpenContext, OpenFlags, Result};
+use journal::sim::Frozen;
+use journal::{Access, Zeroing};
+use store::ops::convert::{self, BitmapPolicy, Convert, Transfer, UnreadablePolicy};
+use store::ops::create::{BackingTrust, Create};
+use store::ops::dd::{self, Dd, Streams};
+use store::{ImageName, NewTarget, NoProgress};
+
+use crate::scenario::{Foreign, Scenario, Watched, qcow2, raw};
+use crate::subject::{Content, DATA, DataFile, SOURCE, Shape, TOP, put, writer, zero};
+
+/// How many scenarios each operation has, at least.
+const EACH: usize = 104;
+
+/// A shape and the tree in which it stands.
+#[derive(Debug)]
+struct Subject {
+    shape: Shape,
+    tree: Arc<Frozen>,
+}
+
+/// Every scenario of every operation.
+pub fn all() -> Vec<Scenario> {
+    let built = Shape::all(EACH * 2).into_iter().map(|shape| {
+        let tree = shape.build().unwrap_or_else(|error| panic!("{}: {}", shape.name(), error.report()));
+        Subject { shape, tree: Arc::new(tree) }
+    });
+    let subjects: Vec<Subject> = built.collect();
+    let mut scenarios = Vec::new();
+    for family in FAMILIES {
+        let suited = subjects.iter().filter_map(|subject| family(subject).map(|made| (subject, made)));
+        for (number, (subject, mut made)) in suited.take(EACH).enumerate() {
+            made.name = format!("{}/{number:03}-{}", made.name, subject.shape.name());
+            scenarios.push(made);
+        }
+    }
+    scenarios
+}
+
+/// Makes an operation's scenario of a subject, if it is one for it.
+type Family = fn(&Subject) -> Option<Scenario>;
+
+const FAMILIES: &[Family] = &[
+    create_new,
+    create_over,
+    convert_new,
+    convert_over,
+    convert_raw,
+    convert_existing,
+    dd_existing,
+    write_guest,
+];
+
+impl Subject {
+    /// An operation on the image under test.
+    fn scenario(
+        &self,
+        name: &str,
+        images: Vec<Watched>,
+        run: impl Fn(&OpenContext<'_>) -> Result<()> + Send + Sync + 'static,
+    ) -> Scenario {
+        let mut scenario = Scenario::new(name.to_owned(), self.tree.clone(), images, run);
+        if self.shape.data != DataFile::None {
+            scenario.foreign = Foreign::Anything;
+        }
+        scenario
+    }
+
+    /// The image under test, and its data file.
+    fn images(&self) -> Vec<Watched> {
+        let data = (self.shape.data != DataFile::None).then(|| raw(DATA));
+        [qcow2(TOP)].into_iter().chain(data).collect()
+    }
+}
+
+fn create_new(subject: &Subject) -> Option<Scenario> {
+    let create = creation(subject, "/new");
+    let plain = subject.shape.data == DataFile::None;
+    plain.then(|| {
+        subject.scenario("create", vec![qcow2("/new")], move |context| create.plan(context)?.run(context))
+    })
+}
+
+fn create_over(subject: &Subject) -> Option<Scenario> {
+    let mut create = creation(subject, TOP);
+    create.size = Some(subject.shape.size + 4096);
+    let plain = subject.shape.data == DataFile::None;
+    plain.then(|| {
+        subject.scenario("create-over", vec![qcow2(TOP)], move |context| create.plan(context)?.run(context))
+    })
+}
+
+/// The making of an image of the subject's shape.
+fn creation(subject: &Subject, path: &str) -> Create {
+    let options = subject.shape.options();
+    let (_, options) = options.split_once(',').unwrap_or_default();
+    Create {
+        filename: path.into(),
+        format: "qcow2".to_owned(),
+        options: list(options),
+        size: Some(subject.shape.size),
+        backing: None,
+        backing_format: None,
+        trust: BackingTrust::Verify,
+    }
+}
+
+fn convert_new(subject: &Subject) -> Option<Scenario> {
+    let options = format!("cluster_size={},refcount_bits={}", subject.shape.cluster, 16);
+    let transfer = if subject.shape.seed.is_multiple_of(3) { Transfer::Compressed } else { Transfer::Plain };
+    let target = new_target("/new", "qcow2", &options);
+    Some(subject.scenario("convert", vec![qcow2("/new")], move |context| {
+        conversion(TOP, "qcow2", convert::Target::New(target.clone()), transfer).run(context, &NoProgress)
+    }))
+}
+
+fn convert_over(subject: &Subject) -> Option<Scenario> {
+    let plain = subject.shape.data == DataFile::None && subject.shape.content != Content::Empty;
+    let target = new_target(TOP, "qcow2", &format!("cluster_size={}", subject.shape.cluster));
+    plain.then(|| {
+        subject.scenario("convert-over", vec![qcow2(TOP)], move |context| {
+            let target = convert::Target::New(target.clone());
+            conversion(SOURCE, "raw", target, Transfer::Plain).run(context, &NoProgress)
+        })
+    })
+}
+
+fn convert_raw(subject: &Subject) -> Option<Scenario> {
+    let target = new_target(SOURCE, "raw", "");
+    Some(subject.scenario("convert-raw", vec![raw(SOURCE)], move |context| {
+        conversion(TOP, "qcow2", convert::Target::New(target.clone()), Transfer::Plain)
+            .run(context, &NoProgress)
+    }))
+}
+
+fn convert_existing(subject: &Subject) -> Option<Scenario> {
+    if subject.shape.data != DataFile::None {
+        return None;
+    }
+    Some(subject.scenario("convert-n", subject.images(), |context| {
+        let target = convert::Target::Existing {
+            name: name(TOP, "qcow2"),
+            flags: WRITE,
+            content: convert::Content::Unknown,
+        };
+        conversion(SOURCE, "raw", target, Transfer::Plain).run(context, &NoProgress)
+    }))
+}
+
+fn dd_existing(subject: &Subject) -> Option<Scenario> {
+    if subject.shape.data != DataFile::None {
+        return None;
+    }
+    Some(subject.scenario("dd", subject.images(), |context| {
+        let dd = Dd {
+            source: Some(name(SOURCE, "raw")),
+            source_flags: OpenFlags::READ,
+            snapshot: None,
+            target: dd::Target::Existing { name: name(TOP, "qcow2"), flags: WRITE },
+            block_size: 512,
+            count: Some(24),
+            skip: 3,
+            input_size: None,
+            output_size: None,
+        };
+        dd.run(context, Streams { input: &mut std::io::empty(), output: &mut std::io::sink() })
+    }))
+}
+
+/// Writes of every kind, as operations are made of them.
+fn write_guest(subject: &Subject) -> Option<Scenario> {
+    let (cluster, size, seed) = (subject.shape.cluster, subject.shape.size, subject.shape.seed + 100);
+    if subject.shape.data != DataFile::None {
+        return None;
+    }
+    Some(subject.scenario("write", subject.images(), move |context| {
+        let image = name(TOP, "qcow2").open(context, WRITE)?;
+        put(&image, 10, seed, 100)?;
+        put(&image, cluster * 2, seed + 1, cluster * 3 + 100)?;
+        zero(&image, size / 2, cluster * 2 + 512, Zeroing::Unmap)?;
+        zero(&image, size / 3, cluster, Zeroing::Keep)?;
+        put(&image, size - 600, seed + 2, 600)?;
+        writer(&image)?.commit(formats::Durability::Durable)
+    }))
+}
+
+/// For writing.
+const WRITE: OpenFlags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
+
+fn name(path: &str, format: &str) -> ImageName {
+    ImageName::File { name: OsString::from(path), format: Some(format.to_owned()) }
+}
+
+fn list(options: &str) -> OptionList {
+    let mut list = OptionList::default();
+    if !options.is_empty() {
+        list.add(OsStr::new(options)).unwrap();
+    }
+    list
+}
+
+fn new_target(path: &str, format: &str, options: &str) -> NewTarget {
+    NewTarget {
+        filename: path.into(),
+        format: format.to_owned(),
+        options: list(options),
+        backing: None,
+        backing_format: None,
+    }
+}
+
+fn conversion(source: &str, format: &str, target: convert::Target, transfer: Transfer) -> Convert {
+    Convert {
+        sources: vec![name(source, format)],
+        source_flags: OpenFlags::READ,
+        snapshot: None,
+        target,
+        transfer,
+        min_sparse: 4096,
+        bitmaps: BitmapPolicy::None,
+        unreadable: UnreadablePolicy::Fail,
+        parallel: 1,
+        rate: None,
+    }
+}

@@ -1,0 +1,96 @@
+//! One operation on one tree, and how it is run.
+
+use std::fmt;
+use std::sync::Arc;
+
+use formats::{OpenContext, Result};
+use journal::sim::Frozen;
+use journal::{Fs, SimFs};
+use testkit::judge::Judge;
+
+use crate::subject::context;
+
+/// What an operation does.
+type Run = dyn Fn(&OpenContext<'_>) -> Result<()> + Send + Sync;
+
+/// An operation on images.
+pub struct Scenario {
+    /// `operation/shape`.
+    pub name: String,
+    /// The tree before.
+    pub before: Arc<Frozen>,
+    /// The images that must be old or new together.
+    pub images: Vec<Watched>,
+    /// What a program that knows nothing of recovery must find.
+    pub foreign: Foreign,
+    run: Box<Run>,
+}
+
+/// A file that must be old or new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    pub path: String,
+    pub is_qcow2: bool,
+}
+
+/// What a program that knows nothing of recovery finds in a qcow2 image after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// The old image or the new one, sound.
+    OldOrNew,
+    /// Nothing is promised: raw data is changed in place.
+    Anything,
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Scenario {
+    /// An operation on a tree, in which it changes some images.
+    pub fn new(
+        name: String,
+        before: Arc<Frozen>,
+        images: Vec<Watched>,
+        run: impl Fn(&OpenContext<'_>) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, before, images, foreign: Foreign::OldOrNew, run: Box::new(run) }
+    }
+
+    /// The part of the name before the slash.
+    pub fn operation(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// Judges of its images.
+    pub fn judges(&self) -> Vec<Judge> {
+        let judge = |image: &Watched| match image.is_qcow2 {
+            true => Judge::of_qcow2(&image.path),
+            false => Judge::of_raw(&image.path),
+        };
+        self.images.iter().map(judge).collect()
+    }
+
+    /// Runs the operation as the program runs a command: as one transaction.
+    pub fn run(&self, fs: &dyn Fs) -> Result<()> {
+        (self.run)(&context(fs))
+    }
+}
+
+/// What the next command does before it looks at the images.
+pub fn recover(fs: &SimFs) -> Result<()> {
+    let _ = fs;
+    Ok(())
+}
+
+/// A qcow2 image that is watched.
+pub fn qcow2(path: &str) -> Watched {
+    Watched { path: path.to_owned(), is_qcow2: true }
+}
+
+/// A raw file that is watched.
+pub fn raw(path: &str) -> Watched {
+    Watched { path: path.to_owned(), is_qcow2: false }
+}
