@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use journal::{Disk, Zeroing};
 
-use crate::{Format, GuestOffset, HostOffset, Mapping, Result};
+use crate::{Format, GuestOffset, HostOffset, Mapping, Result, SnapshotWriter};
 
 /// A format driver over opened files.
 pub trait Driver: Debug + Send + Sync {
@@ -113,6 +113,11 @@ pub trait Writer: Debug + Send + Sync {
     fn store_bitmap(&self, info: &BitmapInfo, dirty: &[Range<u64>]) -> Result<()> {
         let _ = (info, dirty);
         Err(crate::Error::unsupported("This image format does not support bitmaps"))
+    }
+
+    /// Changes internal snapshots, if the format has them.
+    fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+        None
     }
 
     /// Makes everything linked so far visible and durable. With `volatile` it need not be durable

@@ -40,6 +40,7 @@ pub mod probe;
 pub mod qcow2;
 pub mod raw;
 pub mod shown;
+pub mod snapshots;
 pub mod units;
 
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
@@ -52,4 +53,5 @@ pub use format::Format;
 pub use image::{Below, Child, FileNode, Image, NodeName};
 pub use mapping::{CompressedRun, Holes, Mapping, Target};
 pub use open::{open_filename, open_image_opts};
+pub use snapshots::{NewSnapshot, SnapshotWriter};
 pub use units::{GuestOffset, HostOffset};

@@ -1,6 +1,7 @@
 //! `snapshot`: list or change the snapshots inside an image.
 
-use formats::json;
+use formats::{OpenFlags, SnapshotInfo, json};
+use journal::Access;
 use store::ops::snapshot;
 
 use crate::command::{
@@ -48,29 +49,30 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
             Id::List | Id::Apply | Id::Create | Id::Delete if action.is_some() => {
                 return Err(Failure::usage("Cannot mix '-l', '-a', '-c', '-d'"));
             }
-            Id::List | Id::Apply | Id::Create | Id::Delete => action = Some(option.id),
+            Id::List | Id::Apply | Id::Create | Id::Delete => {
+                action = Some((option.id, option.text().into_owned()));
+            }
             Id::Quiet => {}
             _ => subject.take(&option)?,
         }
     }
     let name = subject.name(subject.operand(args)?)?;
-    if let Some(change @ (Id::Apply | Id::Create | Id::Delete)) = action {
-        return Err(Failure::message(format!("snapshot {} is not supported yet", option_of(change))));
-    }
-    let image = name.open(&env.context(), subject.flags())?;
-    let list = snapshot::list(&image);
-    match subject.form {
-        Form::Human if list.is_empty() => {}
-        Form::Human => env.out.print(snapshots::table(list, 0)),
-        Form::Json => env.out.line(json::pretty(&snapshots::json(list))),
+    let (action, snapshot) = action.unwrap_or((Id::List, String::new()));
+    let access = if action == Id::List { Access::Read } else { Access::Write };
+    let image = name.open(&env.context(), OpenFlags { access, ..subject.flags() })?;
+    match action {
+        Id::Apply => snapshot::apply(&image, &snapshot)?,
+        Id::Create => snapshot::create(&image, &snapshot)?,
+        Id::Delete => snapshot::delete(&image, &snapshot)?,
+        _ => show(env, snapshot::list(&image), subject.form),
     }
     Ok(SUCCESS)
 }
 
-fn option_of(change: Id) -> &'static str {
-    match change {
-        Id::Apply => "-a",
-        Id::Create => "-c",
-        _ => "-d",
+fn show(env: &Env<'_>, list: &[SnapshotInfo], form: Form) {
+    match form {
+        Form::Human if list.is_empty() => {}
+        Form::Human => env.out.print(snapshots::table(list, 0)),
+        Form::Json => env.out.line(json::pretty(&snapshots::json(list))),
     }
 }

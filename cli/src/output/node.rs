@@ -71,7 +71,7 @@ impl Page {
             self.backing(backing);
         }
         if !node.snapshots.is_empty() {
-            self.text.extend(snapshots::table(&node.snapshots, self.indent).bytes());
+            self.text.extend(snapshots::table(&node.snapshots, self.indent));
         }
         self.rest(node, path);
     }

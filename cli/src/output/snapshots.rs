@@ -1,35 +1,45 @@
 //! Internal snapshots, as a table and as JSON.
 
-use formats::SnapshotInfo;
-use serde_json::{Value, json};
+use formats::shown::printed;
+use formats::{SnapshotInfo, json};
+use serde_json::Value;
 
 use super::time;
 use crate::size;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The table, each line behind `indent` spaces.
-pub(crate) fn table(snapshots: &[SnapshotInfo], indent: usize) -> String {
+/// The table, each line behind `indent` spaces. Names are printed byte for byte.
+pub(crate) fn table(snapshots: &[SnapshotInfo], indent: usize) -> Vec<u8> {
     let margin = " ".repeat(indent);
-    let mut text = format!("{margin}Snapshot list:\n{margin}");
-    text += &row(["ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]);
+    let mut text = format!("{margin}Snapshot list:\n{margin}").into_bytes();
+    text.extend(row([b"ID", b"TAG"], ["VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]));
     for snapshot in snapshots {
         let icount = snapshot.icount.map_or_else(|| "--".to_owned(), |icount| icount.to_string());
-        text += &margin;
-        text += &row([
-            &snapshot.id,
-            &snapshot.name,
-            &size::human(snapshot.vm_state_size),
-            &time::local(snapshot.date_seconds),
-            &clock(snapshot.vm_clock_nanoseconds),
-            &icount,
-        ]);
+        let (id, name) = (printed(snapshot.id.as_bytes()), printed(snapshot.name.as_bytes()));
+        text.extend(margin.bytes());
+        text.extend(row(
+            [&id, &name],
+            [
+                &size::human(snapshot.vm_state_size),
+                &time::local(snapshot.date_seconds),
+                &clock(snapshot.vm_clock_nanoseconds),
+                &icount,
+            ],
+        ));
     }
     text
 }
 
-fn row([id, tag, size, date, clock, icount]: [&str; 6]) -> String {
-    format!("{id:<7} {tag:<16} {size:>8} {date:>19} {clock:>15} {icount:>10}\n")
+/// A line. Columns are counted in bytes.
+fn row([id, tag]: [&[u8]; 2], [size, date, clock, icount]: [&str; 4]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for (text, width) in [(id, 7), (tag, 16)] {
+        line.extend_from_slice(text);
+        line.extend(std::iter::repeat_n(b' ', width - text.len().min(width) + 1));
+    }
+    line.extend(format!("{size:>8} {date:>19} {clock:>15} {icount:>10}\n").bytes());
+    line
 }
 
 /// Hours, minutes, seconds and milliseconds.
@@ -45,9 +55,9 @@ pub(crate) fn json(snapshots: &[SnapshotInfo]) -> Value {
 }
 
 fn snapshot(info: &SnapshotInfo) -> Value {
-    let mut value = json!({
-        "id": info.id,
-        "name": info.name,
+    let mut value = serde_json::json!({
+        "id": json::text(&printed(info.id.as_bytes())),
+        "name": json::text(&printed(info.name.as_bytes())),
         "vm-state-size": info.vm_state_size,
         "date-sec": info.date_seconds,
         "date-nsec": info.date_nanoseconds,
@@ -66,22 +76,16 @@ mod tests {
 
     #[test]
     fn columns_give_way_to_long_texts() {
-        let rows = row(["ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]);
+        let rows = row([b"ID", b"TAG"], ["VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]);
         assert_eq!(
             rows,
-            "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n"
+            b"ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n"
         );
-        let long = row([
-            "1",
-            "a name of many words",
-            "112 TiB",
-            "2029-07-18 05:49:52",
-            "12300:05:06.789",
-            "1234567890123",
-        ]);
+        let figures = ["112 TiB", "2029-07-18 05:49:52", "12300:05:06.789", "1234567890123"];
+        let long = row([b"1", b"a name of many words"], figures);
         assert_eq!(
             long,
-            "1       a name of many words  112 TiB 2029-07-18 05:49:52 12300:05:06.789 1234567890123\n"
+            b"1       a name of many words  112 TiB 2029-07-18 05:49:52 12300:05:06.789 1234567890123\n"
         );
     }
 

@@ -212,6 +212,12 @@ impl L2Entry {
         Self { bitmap, ..self }
     }
 
+    /// With another ownership; not for compressed clusters.
+    #[must_use]
+    pub fn with_ownership(self, ownership: Ownership) -> Self {
+        Self { descriptor: self.descriptor & !COPIED | ownership.bits(), ..self }
+    }
+
     /// Whether the cluster may be written in place.
     pub fn is_copied(self) -> bool {
         self.descriptor & COPIED != 0

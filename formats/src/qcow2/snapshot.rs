@@ -7,12 +7,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::extension::until_nul;
 use super::header::TableLocation;
 use crate::error::ResultExt;
+use crate::shown::shown_bytes;
 use crate::{Error, ErrorKind, HostOffset, Result, SnapshotInfo};
 
 /// Most extra data of one snapshot, in bytes.
 const MAX_EXTRA: u32 = 1024;
 /// Largest snapshot table: 64 Ki snapshots of 1 KiB.
-const MAX_TABLE: u64 = 64 << 20;
+pub const MAX_TABLE: u64 = 64 << 20;
 
 /// The fixed part of a snapshot table entry. Extra data, id and name follow; the next entry
 /// starts on a multiple of 8.
@@ -237,11 +238,35 @@ impl Snapshot {
     }
 }
 
+/// The id that QEMU gives the next snapshot: one more than the highest number that an id begins
+/// with.
+pub fn next_id(snapshots: &[Snapshot]) -> String {
+    let highest = snapshots.iter().map(|snapshot| leading_number(&snapshot.info.id)).max().unwrap_or(0);
+    highest.wrapping_add(1).to_string()
+}
+
+/// The number that a text begins with, as C's `strtoul` reads it; 0 if there is none.
+fn leading_number(text: &str) -> u64 {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.bytes().map_while(|byte| (byte as char).to_digit(10));
+    let value =
+        digits.map(u64::from).try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add(digit));
+    match value {
+        Some(value) if negative => value.wrapping_neg(),
+        Some(value) => value,
+        None => u64::MAX,
+    }
+}
+
 fn describe(raw: &RawSnapshot, extra: &[u8], id: &[u8], name: &[u8], disk_size: u64) -> SnapshotInfo {
     let word = |at: usize| {
         U64::read_from_prefix(extra.get(at..).unwrap_or_default()).ok().map(|(word, _)| word.get())
     };
-    let text = |bytes| String::from_utf8_lossy(until_nul(bytes)).into_owned();
+    let text = |bytes| shown_bytes(until_nul(bytes));
     SnapshotInfo {
         id: text(id),
         name: text(name),
@@ -260,4 +285,25 @@ fn read(disk: &dyn Disk, at: u64, buf: &mut [u8]) -> Result<()> {
 
 fn torn() -> Error {
     Error::corrupt("Failed to read snapshot table")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_c_reads_numbers() {
+        let cases = [
+            ("", 0),
+            ("7", 7),
+            (" \t+12abc", 12),
+            ("abc", 0),
+            ("-1", u64::MAX),
+            ("99999999999999999999", u64::MAX),
+            ("-99999999999999999999", u64::MAX),
+        ];
+        for (text, number) in cases {
+            assert_eq!(leading_number(text), number, "{text}");
+        }
+    }
 }

@@ -8,7 +8,10 @@ use journal::Zeroing;
 
 use super::geometry::Geometry;
 use super::session::Session;
-use crate::{Allocation, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset, Result, Writer};
+use crate::{
+    Allocation, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset, NewSnapshot, Result,
+    SnapshotWriter, Writer,
+};
 
 /// Changes an image. Only finding places and linking them happens one at a time; writing to them
 /// does not.
@@ -70,8 +73,26 @@ impl Writer for Qcow2Writer {
         self.session().store_bitmap(info, dirty)
     }
 
+    fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+        Some(self)
+    }
+
     fn commit(&self, durability: Durability) -> Result<()> {
         self.session().commit(durability)
+    }
+}
+
+impl SnapshotWriter for Qcow2Writer {
+    fn create(&self, new: &NewSnapshot) -> Result<()> {
+        self.session().create_snapshot(new)
+    }
+
+    fn apply(&self, index: usize) -> Result<()> {
+        self.session().apply_snapshot(index)
+    }
+
+    fn delete(&self, index: usize) -> Result<()> {
+        self.session().delete_snapshot(index)
     }
 }
 

@@ -40,7 +40,7 @@ impl Session {
         if overflows && !self.space.take_at(HostCluster(shared.0 + 1))? {
             return Ok(None);
         }
-        match self.space.share(shared)? {
+        match self.space.share(shared.0..shared.0 + 1)? {
             Shared::Counted => Ok(Some(tail)),
             // The cluster after it, if it was taken, begins a run of its own.
             Shared::Full if overflows => Ok(Some(self.geometry.host_offset(HostCluster(shared.0 + 1)))),

@@ -6,6 +6,7 @@
 //!   fill          what a partly written cluster must keep
 //!   preallocate   places for clusters that are written later
 //!   bitmaps       persistent bitmaps
+//!   snapshots     internal snapshots, over what L2 tables refer to (references)
 //!     │
 //!   tables        L1 and L2 tables        space   reference counts and free clusters
 //!     └──────────── cache · ranges ─────────┘
@@ -29,6 +30,8 @@ mod edit;
 mod fill;
 mod preallocate;
 pub(super) mod ranges;
+mod references;
+mod snapshots;
 mod space;
 mod tables;
 

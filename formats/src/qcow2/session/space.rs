@@ -3,9 +3,11 @@
 //! A cluster that a session releases keeps its count until the session is settled, so that a
 //! count of zero means: free in the committed state and free in this session.
 //!
-//! * [`search`]: taking clusters. [`blocks`]: the counts themselves. [`settle`]: the end.
+//! * [`search`]: taking clusters. [`references`]: counting and dropping references.
+//! * [`blocks`]: the counts themselves. [`settle`]: the end.
 
 mod blocks;
+mod references;
 mod search;
 mod settle;
 
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use journal::Disk;
 
+pub(super) use self::references::Shared;
 use super::Mode;
 use super::cache::Cache;
 use super::ranges::RangeSet;
@@ -140,63 +143,11 @@ impl Space {
         self.mode == Mode::InPlace || self.own.contains(cluster.0)
     }
 
-    /// Counts one more reference to a cluster, or answers that its count is full.
-    pub(super) fn share(&mut self, cluster: HostCluster) -> Result<Shared> {
-        let count = self.count(cluster)?;
-        if count >= self.width.max() {
-            return Ok(Shared::Full);
-        }
-        self.own_blocks(cluster.0..cluster.0 + 1)?;
-        self.set_counts(cluster.0..cluster.0 + 1, count + 1)?;
-        Ok(Shared::Counted)
-    }
-
-    /// Drops one reference to each cluster that holds some of these bytes of the file.
-    pub(super) fn release(&mut self, offset: HostOffset, len: u64) -> Result<()> {
-        let last = offset.checked_add(len.saturating_sub(1)).ok_or_else(beyond_limit)?;
-        let first = self.geometry.host_cluster(offset).0;
-        for cluster in first..=self.geometry.host_cluster(last).0 {
-            self.release_one(HostCluster(cluster))?;
-        }
-        Ok(())
-    }
-
-    fn release_one(&mut self, cluster: HostCluster) -> Result<()> {
-        let pending = u64::from(self.released.contains(cluster.0));
-        let count = self.count(cluster)?;
-        if count <= pending {
-            let offset = self.geometry.host_offset(cluster);
-            return Err(Error::corrupt(format!("Cluster at offset {offset} is used but not counted")));
-        }
-        if pending == 1 || count > 1 {
-            self.own_blocks(cluster.0..cluster.0 + 1)?;
-            return self.set_counts(cluster.0..cluster.0 + 1, count - 1);
-        }
-        self.released.insert(cluster.0..cluster.0 + 1);
-        Ok(())
-    }
-
-    /// A cluster's count as the session sees it.
-    pub(super) fn count(&mut self, cluster: HostCluster) -> Result<u64> {
-        let (index, within) = self.place(cluster.0);
-        let width = self.width;
-        Ok(self.block(index)?.map_or(0, |block| width.get(block, within)))
-    }
-
     fn note_own(&mut self, run: Range<u64>) {
         if self.mode == Mode::Shadow {
             self.own.insert(run);
         }
     }
-}
-
-/// What became of [`Space::share`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shared {
-    /// The reference is counted.
-    Counted,
-    /// The count cannot go higher.
-    Full,
 }
 
 fn beyond_limit() -> Error {

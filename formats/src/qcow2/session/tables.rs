@@ -107,12 +107,33 @@ impl Tables {
         if self.l2.get(l1).is_some() {
             return Ok(());
         }
+        let bytes = self.read(l1, offset)?;
+        self.keep(l1, bytes)
+    }
+
+    /// The bytes of the L2 table that an L1 table, the active one or another, has at this index.
+    pub(super) fn read(&self, l1: usize, offset: HostOffset) -> Result<Vec<u8>> {
         if !self.geometry.is_cluster_start(offset) {
             return Err(Error::corrupt(format!("L2 table offset {offset} unaligned (L1 index: {l1:#x})")));
         }
         let mut bytes = vec![0; self.geometry.cluster_size() as usize];
         self.disk.read_exact_at(offset.0, &mut bytes).context(|| "Could not read L2 table".into())?;
-        self.keep(l1, bytes)
+        Ok(bytes)
+    }
+
+    /// The L1 table as the session has it. What is kept of L2 tables is written and forgotten, so
+    /// that they may be read, and changed, behind this.
+    pub(super) fn take_l1(&mut self) -> Result<Vec<L1Entry>> {
+        let dirty = self.l2.clean();
+        self.write_tables(dirty)?;
+        self.l2 = Cache::new(CACHE_BUDGET, self.geometry.cluster_size());
+        Ok(self.l1.clone())
+    }
+
+    /// Puts another L1 table in place of this one.
+    pub(super) fn replace_l1(&mut self, l1: Vec<L1Entry>) {
+        self.l1_dirty |= l1 != self.l1;
+        self.l1 = l1;
     }
 
     fn keep(&mut self, l1: usize, bytes: Vec<u8>) -> Result<()> {
@@ -140,7 +161,9 @@ impl Tables {
         }
         let old = self.table_offset(l1);
         match old {
-            Some(offset) if space.is_own(self.geometry.host_cluster(offset)) => return self.load(l1, offset),
+            Some(offset) if self.l1[l1].is_copied() && space.is_own(self.geometry.host_cluster(offset)) => {
+                return self.load(l1, offset);
+            }
             Some(offset) => self.load(l1, offset)?,
             None => self.keep(l1, vec![0; self.geometry.cluster_size() as usize])?,
         }
@@ -175,9 +198,12 @@ impl Tables {
     /// Gives the L1 table a place of the session's own if it has changed.
     pub(super) fn settle(&mut self, mode: Mode, space: &mut Space) -> Result<()> {
         if mode == Mode::Shadow && self.l1_dirty {
-            let old = self.location.offset;
+            let (old, old_size) = (self.location.offset, self.l1_size());
+            self.location.count = u32::try_from(self.l1.len()).unwrap_or(u32::MAX);
             self.location.offset = space.take_bytes(self.l1_size())?;
-            space.release(old, self.l1_size())?;
+            if old_size > 0 {
+                space.release(old, old_size)?;
+            }
         }
         Ok(())
     }

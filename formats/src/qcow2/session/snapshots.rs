@@ -1,0 +1,315 @@
+//! Internal snapshots: taken, applied and deleted without touching what the committed state uses.
+//!
+//! A snapshot shares L2 tables and clusters with the active state, and whatever is shared must be
+//! marked so in the active tables. Marks that change are made in copies of the tables: the
+//! committed state keeps its own.
+
+use std::sync::Arc;
+
+use journal::Disk;
+
+use super::references::{counted_runs, disown, owned_cluster};
+use super::space::Shared;
+use super::{MAX_DISK_SIZE, Session};
+use crate::error::ResultExt;
+use crate::qcow2::entry::{L1Entry, L2Entry, Ownership};
+use crate::qcow2::geometry::{HostCluster, TABLE_ENTRY_SIZE, Version};
+use crate::qcow2::header::{MAX_L1_SIZE, MAX_SNAPSHOTS, TableLocation, check_l1};
+use crate::qcow2::snapshot::{self, MAX_TABLE, Snapshot, SnapshotTable, next_id};
+use crate::qcow2::table::{entries, put_entry, read_l1};
+use crate::shown::printed;
+use crate::snapshots::NewSnapshot;
+use crate::{Error, ErrorKind, HostOffset, Result, SnapshotInfo, notice};
+
+impl Session {
+    /// See [`crate::SnapshotWriter::create`].
+    pub fn create_snapshot(&mut self, new: &NewSnapshot) -> Result<()> {
+        self.refuse_data_file()?;
+        let mut snapshots = self.read_snapshots()?;
+        if snapshots.len() >= MAX_SNAPSHOTS as usize {
+            return Err(file_too_large());
+        }
+        let mut l1 = self.tables.take_l1()?;
+        for (index, entry) in l1.iter_mut().enumerate() {
+            *entry = self.share_active(index, *entry)?;
+        }
+        let bytes = l1_bytes(&l1);
+        let mut offset = HostOffset(0);
+        if !bytes.is_empty() {
+            offset = self.space.take_bytes(bytes.len() as u64)?;
+            self.files.main.write_at(offset.0, &bytes).context(|| "Could not write L1 table".into())?;
+        }
+        let id = next_id(&snapshots);
+        snapshots.push(Snapshot {
+            id: id.clone().into_bytes(),
+            name: printed(new.name.as_bytes()),
+            info: SnapshotInfo {
+                id,
+                name: new.name.clone(),
+                vm_state_size: 0,
+                date_seconds: new.date_seconds,
+                date_nanoseconds: new.date_nanoseconds,
+                vm_clock_nanoseconds: 0,
+                icount: Some(0),
+                disk_size: self.header.virtual_size(),
+            },
+            l1: TableLocation { offset, count: l1.len() as u32 },
+            extra_size: 0,
+            unknown_extra: Vec::new(),
+        });
+        self.tables.replace_l1(l1);
+        self.replace_snapshots(snapshots)
+    }
+
+    /// See [`crate::SnapshotWriter::delete`].
+    pub fn delete_snapshot(&mut self, index: usize) -> Result<()> {
+        self.refuse_data_file()?;
+        let mut snapshots = self.read_snapshots()?;
+        if index >= snapshots.len() {
+            return Err(no_snapshot());
+        }
+        let gone = snapshots.remove(index);
+        let l1 = self.snapshot_l1(&gone)?;
+        let mut active = self.tables.take_l1()?;
+        for (index, table) in l1.iter().enumerate() {
+            let Some(table) = table.table() else { continue };
+            let bytes = self.tables.read(index, table)?;
+            self.release_table(table, &bytes)?;
+            if let Some(entry) = active.get_mut(index) {
+                *entry = self.own_again(index, *entry, table, &bytes)?;
+            }
+        }
+        if gone.l1.count > 0 {
+            self.space.release(gone.l1.offset, u64::from(gone.l1.count) * TABLE_ENTRY_SIZE)?;
+        }
+        self.tables.replace_l1(active);
+        self.replace_snapshots(snapshots)
+    }
+
+    /// See [`crate::SnapshotWriter::apply`].
+    pub fn apply_snapshot(&mut self, index: usize) -> Result<()> {
+        self.refuse_data_file()?;
+        let snapshots = self.read_snapshots()?;
+        let snapshot = snapshots.get(index).ok_or_else(no_snapshot)?;
+        // A reason in C's words, which the caller tells; the sentence comes before it.
+        let mut l1 = self.snapshot_l1(snapshot).map_err(told)?;
+        let size = snapshot.info.disk_size;
+        if size != self.header.virtual_size() {
+            self.check_new_size(size).map_err(told)?;
+            self.header.size = size;
+        }
+        let active = self.tables.take_l1()?;
+        let needed = self.geometry.l1_entries_for(size) as usize;
+        l1.resize(l1.len().max(active.len()).max(needed), L1Entry::NONE);
+        for (index, entry) in l1.iter_mut().enumerate() {
+            let old = active.get(index).copied().unwrap_or(L1Entry::NONE);
+            if old.table() == entry.table() {
+                *entry = old;
+                continue;
+            }
+            if let Some(table) = entry.table() {
+                *entry = self.share_inactive(index, table)?;
+            }
+            if let Some(table) = old.table() {
+                let bytes = self.tables.read(index, table)?;
+                self.release_table(table, &bytes)?;
+            }
+        }
+        self.tables.replace_l1(l1);
+        Ok(())
+    }
+
+    fn refuse_data_file(&self) -> Result<()> {
+        match self.geometry.external_data {
+            true => Err(Error::unsupported("Operation not supported")),
+            false => Ok(()),
+        }
+    }
+
+    fn read_snapshots(&self) -> Result<Vec<Snapshot>> {
+        let table =
+            snapshot::read_table(&*self.files.main, self.header.snapshots, self.header.virtual_size())?;
+        Ok(table.snapshots)
+    }
+
+    fn snapshot_l1(&self, snapshot: &Snapshot) -> Result<Vec<L1Entry>> {
+        check_l1(&self.geometry, snapshot.l1, "Snapshot L1 table")?;
+        read_l1(&*self.files.main, snapshot.l1).context(|| "Failed to read l1 table for snapshot".to_owned())
+    }
+
+    /// Writes the snapshot table to a new place.
+    fn replace_snapshots(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
+        let old = self.header.snapshots;
+        let old_len = snapshot::read_table(&*self.files.main, old, 0)?.len;
+        let count = snapshots.len() as u32;
+        let bytes = SnapshotTable { snapshots, len: 0 }.serialize();
+        if bytes.len() as u64 > MAX_TABLE {
+            return Err(file_too_large());
+        }
+        let mut offset = HostOffset(0);
+        if !bytes.is_empty() {
+            offset = self.space.take_bytes(bytes.len() as u64)?;
+            let disk: &Arc<dyn Disk> = &self.files.main;
+            disk.write_at(offset.0, &bytes).context(|| "Could not write snapshot table".into())?;
+        }
+        if old_len > 0 {
+            self.space.release(old.offset, old_len)?;
+        }
+        self.header.snapshots = TableLocation { offset, count };
+        Ok(())
+    }
+
+    /// Counts all that an active L2 table refers to once more, and the table itself. Returns the
+    /// entry for it that both the active L1 table and the snapshot's may have.
+    fn share_active(&mut self, index: usize, entry: L1Entry) -> Result<L1Entry> {
+        let Some(table) = entry.table() else { return Ok(entry) };
+        let mut bytes = self.tables.read(index, table)?;
+        self.share_counted(&bytes)?;
+        let place = match disown(&self.geometry, &mut bytes) {
+            true => {
+                let place = self.place_table(&bytes)?;
+                self.space.release(table, self.geometry.cluster_size())?;
+                place
+            }
+            false => table,
+        };
+        self.share_cluster(place)?;
+        Ok(L1Entry::new(place, Ownership::Shared))
+    }
+
+    /// The same for the L2 table of a snapshot that becomes active too. If it calls something its
+    /// own, which a snapshot's table may wrongly do, the active state gets a table of its own.
+    fn share_inactive(&mut self, index: usize, table: HostOffset) -> Result<L1Entry> {
+        let mut bytes = self.tables.read(index, table)?;
+        self.share_counted(&bytes)?;
+        if disown(&self.geometry, &mut bytes) {
+            return Ok(L1Entry::new(self.place_table(&bytes)?, Ownership::Sole));
+        }
+        self.share_cluster(table)?;
+        Ok(L1Entry::new(table, Ownership::Shared))
+    }
+
+    fn share_counted(&mut self, table: &[u8]) -> Result<()> {
+        for run in counted_runs(&self.geometry, table)? {
+            if self.space.share(run)? == Shared::Full {
+                return Err(Error::invalid("Invalid argument"));
+            }
+        }
+        Ok(())
+    }
+
+    fn share_cluster(&mut self, at: HostOffset) -> Result<()> {
+        let cluster = self.geometry.host_cluster(at).0;
+        match self.space.share(cluster..cluster + 1)? {
+            Shared::Counted => Ok(()),
+            Shared::Full => Err(Error::invalid("Invalid argument")),
+        }
+    }
+
+    /// Drops a reference to an L2 table and to all that it refers to.
+    fn release_table(&mut self, table: HostOffset, bytes: &[u8]) -> Result<()> {
+        for run in counted_runs(&self.geometry, bytes)? {
+            self.space.release_run(run)?;
+        }
+        self.space.release(table, self.geometry.cluster_size())
+    }
+
+    /// The entry of an active L2 table after a snapshot lost its table of the same index: what only
+    /// the active state refers to now is its own again.
+    fn own_again(
+        &mut self,
+        index: usize,
+        entry: L1Entry,
+        lost: HostOffset,
+        lost_bytes: &[u8],
+    ) -> Result<L1Entry> {
+        let Some(table) = entry.table() else { return Ok(entry) };
+        let mut bytes = if table == lost { lost_bytes.to_vec() } else { self.tables.read(index, table)? };
+        if self.own_entries(&mut bytes, lost_bytes)? {
+            let place = self.place_table(&bytes)?;
+            self.space.release(table, self.geometry.cluster_size())?;
+            return Ok(L1Entry::new(place, Ownership::Sole));
+        }
+        let cluster = self.geometry.host_cluster(table).0;
+        let sole = self.space.remaining(cluster..cluster + 1)?.0 == 1;
+        Ok(L1Entry::new(table, if sole { Ownership::Sole } else { Ownership::Shared }))
+    }
+
+    /// Marks the entries that a lost table had too and whose clusters have one reference now.
+    /// Returns whether there are any.
+    fn own_entries(&mut self, table: &mut [u8], lost: &[u8]) -> Result<bool> {
+        let geometry = self.geometry;
+        let cluster = |entry: L2Entry| owned_cluster(&geometry, entry);
+        let common: Vec<(usize, L2Entry, HostCluster)> = entries(&geometry, table)
+            .zip(entries(&geometry, lost))
+            .enumerate()
+            .filter(|(_, (entry, lost))| !entry.is_copied() && cluster(*entry) == cluster(*lost))
+            .filter_map(|(index, (entry, _))| Some((index, entry, cluster(entry)?)))
+            .collect();
+        let mut known = (0, 0..0);
+        let mut changed = false;
+        for (index, entry, HostCluster(cluster)) in common {
+            if !known.1.contains(&cluster) {
+                known = self.space.remaining(cluster..cluster + geometry.l2_entries() as u64)?;
+            }
+            if known.0 == 1 {
+                put_entry(&geometry, table, index, entry.with_ownership(Ownership::Sole));
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Writes an L2 table to a place of the session's own.
+    fn place_table(&mut self, bytes: &[u8]) -> Result<HostOffset> {
+        let place = self.space.take_one()?;
+        self.files.main.write_at(place.0, bytes).context(|| "Could not write L2 table".into())?;
+        Ok(place)
+    }
+
+    /// Whether the disk may have another size while there are snapshots.
+    fn check_new_size(&self, size: u64) -> Result<()> {
+        if size > i64::MAX as u64 {
+            return Err(Error::invalid("Image size cannot be negative"));
+        }
+        if size > MAX_DISK_SIZE {
+            let text = format!("offset({size}) exceeds maximum({MAX_DISK_SIZE})");
+            return Err(Error::new(ErrorKind::Io, text));
+        }
+        if !size.is_multiple_of(512) {
+            return Err(Error::invalid("The new size must be a multiple of 512"));
+        }
+        if self.geometry.version < Version::V3 {
+            return Err(Error::unsupported("Can't resize a v2 image which has snapshots"));
+        }
+        if self.geometry.l1_entries_for(size) > MAX_L1_SIZE / TABLE_ENTRY_SIZE {
+            let text = "Failed to grow the L1 table: File too large";
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        Ok(())
+    }
+}
+
+fn l1_bytes(l1: &[L1Entry]) -> Vec<u8> {
+    l1.iter().flat_map(|entry| entry.0.to_be_bytes()).collect()
+}
+
+fn no_snapshot() -> Error {
+    Error::new(ErrorKind::NotFound, "No such file or directory")
+}
+
+fn file_too_large() -> Error {
+    Error::new(ErrorKind::TooLarge, "File too large")
+}
+
+/// Tells a sentence of which the caller is told no more than the class of the failure.
+fn told(error: Error) -> Error {
+    notice::complain(&error.report());
+    let class = match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::Invalid => "Invalid argument",
+        ErrorKind::Unsupported => "Operation not supported",
+        ErrorKind::TooLarge => "File too large",
+        _ => "Input/output error",
+    };
+    Error::new(error.kind(), class)
+}
