@@ -30,6 +30,9 @@ pub struct OpenFlags {
     pub data: bool,
     /// Whether the image is opened to be checked: damage that a check reports does not stop it.
     pub check: bool,
+    /// How far behind the image the one stands that is opened for writing with it: 1 is its backing
+    /// image. The others behind it are only read.
+    pub writable_backing: Option<usize>,
     /// The cache mode.
     pub cache: CacheMode,
 }
@@ -43,6 +46,7 @@ impl OpenFlags {
         backing: true,
         data: true,
         check: false,
+        writable_backing: None,
         cache: CacheMode::WRITEBACK,
     };
 }

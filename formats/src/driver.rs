@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use journal::{Disk, Zeroing};
 
-use crate::{Format, GuestOffset, HostOffset, Mapping, Result, SnapshotWriter};
+use crate::{Format, GuestOffset, HostOffset, Mapping, Overlay, Result, SnapshotWriter};
 
 /// A format driver over opened files.
 pub trait Driver: Debug + Send + Sync {
@@ -117,6 +117,17 @@ pub trait Writer: Debug + Send + Sync {
 
     /// Changes internal snapshots, if the format has them.
     fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+        None
+    }
+
+    /// Whether guest bytes are written where the committed image has them, because the format
+    /// gives them no other place.
+    fn overwrites(&self) -> bool {
+        false
+    }
+
+    /// What can be done to an image that may stand on another, if the format knows that.
+    fn overlay(&self) -> Option<&dyn Overlay> {
         None
     }
 

@@ -113,6 +113,10 @@ impl Writer for Raw {
         self.zero(at, len, Zeroing::Unmap)
     }
 
+    fn overwrites(&self) -> bool {
+        true
+    }
+
     fn commit(&self, durability: Durability) -> Result<()> {
         match durability {
             Durability::Durable => Ok(self.disk.sync()?),

@@ -27,8 +27,11 @@ fn content(fs: &SimFs, path: &Path, what: &str) -> Vec<u8> {
     bytes
 }
 
+/// Changes an image and its model, which shows zeroes where nothing is.
+type Change = fn(&Image, &mut [u8], &mut Numbers);
+
 /// Returns how many crashes left the old image, and how many the new one.
-fn cut_power(options: &str, size: u64, seed: u64) -> (usize, usize) {
+fn cut_power(options: &str, size: u64, seed: u64, change: Change) -> (usize, usize) {
     let fs = SimFs::new();
     let path = Path::new("/image");
     fs.add_directory("/");
@@ -42,7 +45,7 @@ fn cut_power(options: &str, size: u64, seed: u64) -> (usize, usize) {
 
     let mut new = old.clone();
     let image = reopen(&fs, path, None);
-    scramble(&image, &mut new, &zeroes, &mut numbers, 8);
+    change(&image, &mut new, &mut numbers);
     image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
     drop(image);
 
@@ -60,21 +63,48 @@ fn cut_power(options: &str, size: u64, seed: u64) -> (usize, usize) {
     (olds, news)
 }
 
-#[test]
-fn a_power_cut_leaves_the_old_image_or_the_new_one() {
-    let cases = [
-        ("cluster_size=512", 96 << 10),
-        ("cluster_size=512,refcount_bits=64", 64 << 10),
-        ("cluster_size=1k,refcount_bits=1", 64 << 10),
-        ("cluster_size=4k,compression_type=zstd", 200 << 10),
-        ("cluster_size=16k,extended_l2=on", 300 << 10),
-        ("cluster_size=2k,compat=0.10", 100 << 10),
-        ("", 1 << 20),
-    ];
-    for (options, size) in cases {
-        for seed in 1..=2 {
-            let (olds, news) = cut_power(options, size, seed);
+const CASES: [(&str, u64); 7] = [
+    ("cluster_size=512", 96 << 10),
+    ("cluster_size=512,refcount_bits=64", 64 << 10),
+    ("cluster_size=1k,refcount_bits=1", 64 << 10),
+    ("cluster_size=4k,compression_type=zstd", 200 << 10),
+    ("cluster_size=16k,extended_l2=on", 300 << 10),
+    ("cluster_size=2k,compat=0.10", 100 << 10),
+    ("", 1 << 20),
+];
+
+fn cut_power_everywhere(seeds: u64, change: Change) {
+    for (options, size) in CASES {
+        for seed in 1..=seeds {
+            let (olds, news) = cut_power(options, size, seed, change);
             assert!(olds > 0 && news > 0, "-o {options} seed {seed}: {olds} old, {news} new");
         }
     }
+}
+
+#[test]
+fn a_power_cut_leaves_the_old_image_or_the_new_one() {
+    cut_power_everywhere(2, |image, model, numbers| {
+        let zeroes = vec![0; model.len()];
+        scramble(image, model, &zeroes, numbers, 8);
+    });
+}
+
+#[test]
+fn an_image_is_emptied_or_it_is_not() {
+    cut_power_everywhere(1, |image, model, _| {
+        image.driver().writer().unwrap().overlay().unwrap().make_empty().unwrap();
+        model.fill(0);
+    });
+}
+
+#[test]
+fn an_emptied_image_can_be_filled_before_it_is_committed() {
+    cut_power_everywhere(1, |image, model, numbers| {
+        let zeroes = vec![0; model.len()];
+        scramble(image, model, &zeroes, numbers, 4);
+        image.driver().writer().unwrap().overlay().unwrap().make_empty().unwrap();
+        model.fill(0);
+        scramble(image, model, &zeroes, numbers, 6);
+    });
 }

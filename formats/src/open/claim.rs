@@ -50,9 +50,14 @@ impl Need {
         Self { denying: self.denying | Permissions::RESIZE, ..self }
     }
 
-    /// What an image needs of the one behind it: to read it.
-    pub(super) fn of_backing(self) -> Self {
-        Self { using: Permissions::CONSISTENT_READ, ..self }
+    /// What an image needs of the one behind it: to read it, or to be the only one that writes it.
+    pub(super) fn of_backing(self, access: Access) -> Self {
+        match access {
+            Access::Read => Self { using: Permissions::CONSISTENT_READ, ..self },
+            Access::Write => {
+                Self { using: Claim::writer().using, denying: self.denying | Claim::writer().denying }
+            }
+        }
     }
 
     /// Takes the locks of a file.

@@ -14,7 +14,7 @@ use crate::layered::ImageDisk;
 use crate::options::{DriverName, NodeOptions, ProtocolNode};
 use crate::raw::Raw;
 use crate::shown::shown;
-use crate::{Error, Image, Result};
+use crate::{Error, Image, OpenFlags, Result};
 
 /// What stands under an image: its bytes, and how to lock them.
 pub(super) struct Opened {
@@ -55,7 +55,8 @@ impl Opener<'_> {
                 Ok(Opened { below: Below::File(file), disk, locking: self.locking(&node) })
             }
             NodeOptions::Format(node) => {
-                let image = Arc::new(self.open_format(node, need)?);
+                let flags = OpenFlags { writable_backing: None, ..self.flags };
+                let image = Arc::new(Opener { flags, ..*self }.open_format(node, need)?);
                 let disk = Arc::new(ImageDisk::new(Arc::clone(&image)));
                 Ok(Opened { below: Below::Image(image), disk, locking: Locking::Off })
             }

@@ -93,7 +93,8 @@ impl Opener<'_> {
 
     /// The same opener under a node's own switches.
     fn with_switches(mut self, generic: &GenericOptions) -> Result<Self> {
-        if generic.read_only == Some(true) {
+        // What is said of an image for its use as a backing image does not bind who merges into it.
+        if generic.read_only == Some(true) && self.above.is_none() {
             self.flags.access = Access::Read;
         }
         if let Some(direct) = generic.direct {
@@ -111,7 +112,7 @@ impl Opener<'_> {
         let format = probe::probe(&*file.disk, filename)
             .context(|| "Could not read image for determining its format".to_owned())?;
         tracing::debug!(file = %filename.to_string_lossy(), %format, "Looked for a format.");
-        if format == Format::Raw && self.flags.access == Access::Write {
+        if format == Format::Raw && self.flags.access == Access::Write && self.above.is_none() {
             warn_of_probing(&shown(filename));
         }
         options.with_format(format)
@@ -238,8 +239,10 @@ impl Opener<'_> {
             return Err(Error::corrupt(format!("Backing file '{shown}' creates an infinite loop.")));
         }
         let above = Above { identity, depth, above: self.above };
-        let flags = OpenFlags { access: Access::Read, ..self.flags };
-        Opener { context: self.context, flags, above: Some(&above) }.open(parsed.node, need.of_backing())
+        let access = if self.flags.writable_backing == Some(depth) { Access::Write } else { Access::Read };
+        let flags = OpenFlags { access, ..self.flags };
+        Opener { context: self.context, flags, above: Some(&above) }
+            .open(parsed.node, need.of_backing(access))
     }
 
     fn pass_gate(&self, children: &[Child], role: &'static str, name: &[u8]) -> Result<()> {

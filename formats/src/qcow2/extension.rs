@@ -165,6 +165,19 @@ pub fn find_feature_names(area: &[u8]) -> Vec<FeatureName> {
         .unwrap_or_default()
 }
 
+/// Bytes of an extension area up to and with its end marker.
+pub fn area_len(area: &[u8]) -> usize {
+    let mut walk = Walk { rest: area };
+    loop {
+        let at = area.len() - walk.rest.len();
+        match walk.next() {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => return area.len(),
+            None => return area.len().min(at + size_of::<RawExtension>()),
+        }
+    }
+}
+
 impl Extensions {
     /// Reads the extension area: from the end of the header's fields to the backing file name or
     /// the end of the first cluster.

@@ -1,5 +1,7 @@
 //! The header: from bytes to a [`Header`] that can be believed, and back.
 
+use std::ops::Range;
+
 use journal::{Access, Disk};
 use zerocopy::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -284,6 +286,11 @@ impl Header {
 
     /// The header as bytes: at most one cluster, the rest of which is zeroes.
     pub fn serialize(&self) -> Result<Vec<u8>> {
+        self.serialize_as(Layout::default())
+    }
+
+    /// The same with its parts where the caller wants them. Between them are zeroes.
+    pub(super) fn serialize_as(&self, layout: Layout) -> Result<Vec<u8>> {
         let cluster_size = 1usize << self.cluster_bits;
         let mut bytes = self.raw().as_bytes().to_vec();
         if self.version >= Version::V3 {
@@ -291,19 +298,46 @@ impl Header {
             bytes.extend_from_slice(&self.unknown_fields);
         }
         let name = self.backing_name.as_deref().unwrap_or_default();
-        let room = cluster_size.saturating_sub(bytes.len() + name.len());
+        let end = layout.name_at.unwrap_or(cluster_size.saturating_sub(name.len()));
+        let room = match layout.feature_names {
+            FeatureNames::Written => end.saturating_sub(bytes.len()),
+            FeatureNames::LeftOut => 0,
+        };
         bytes.extend_from_slice(&self.extensions.serialize(self.version, room));
         if !name.is_empty() {
-            let offset = bytes.len() as u64;
+            let offset = layout.name_at.unwrap_or(bytes.len());
+            if bytes.len() > offset {
+                return Err(too_large());
+            }
+            bytes.resize(offset, 0);
             bytes.extend_from_slice(name);
             let (raw, _) = RawHeader::mut_from_prefix(&mut bytes).map_err(|_| too_short())?;
-            raw.backing_file_offset = offset.into();
+            raw.backing_file_offset = (offset as u64).into();
             raw.backing_file_size = (name.len() as u32).into();
         }
         if bytes.len() > cluster_size {
-            return Err(Error::new(ErrorKind::TooLarge, "The header does not fit into its cluster"));
+            return Err(too_large());
         }
         Ok(bytes)
+    }
+
+    /// Which bytes of its cluster a header in a file consists of: its fields with the extensions,
+    /// and the backing file name.
+    pub(super) fn parts(cluster: &[u8]) -> [Range<usize>; 2] {
+        let whole = [0..cluster.len(), 0..0];
+        let Ok((raw, rest)) = RawHeader::read_from_prefix(cluster) else { return whole };
+        let len = match (raw.version.get(), RawHeaderV3::read_from_prefix(rest)) {
+            (2, _) => V2_LEN,
+            (_, Ok((v3, _))) => v3.header_length.get() as usize,
+            (_, Err(_)) => return whole,
+        };
+        let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(cluster.len());
+        let name_at = raw.backing_file_offset.get();
+        let name_end = name_at.saturating_add(u64::from(raw.backing_file_size.get()));
+        let area_end = if name_at == 0 { cluster.len() } else { within(name_at) };
+        let Some(area) = cluster.get(len..area_end) else { return whole };
+        let name = if name_at == 0 { 0..0 } else { within(name_at)..within(name_end) };
+        [0..len + extension::area_len(area), name]
     }
 
     fn raw(&self) -> RawHeader {
@@ -345,6 +379,25 @@ impl Header {
     }
 }
 
+/// Where the parts of a header stand that have no place of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Layout {
+    /// The backing file name: right behind the extensions if this does not say.
+    pub(super) name_at: Option<usize>,
+    /// What becomes of the names of feature bits.
+    pub(super) feature_names: FeatureNames,
+}
+
+/// Whether a header has the names of feature bits, which nobody needs to understand it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum FeatureNames {
+    /// They are written if there is room.
+    #[default]
+    Written,
+    /// They are not.
+    LeftOut,
+}
+
 /// What version 2 means by the fields that it does not have.
 const VERSION_2_DEFAULTS: RawHeaderV3 = RawHeaderV3 {
     incompatible_features: U64::ZERO,
@@ -361,6 +414,10 @@ const SNAPSHOT_MIN_SIZE: u64 = 40;
 
 fn location(offset: U64, count: U32) -> TableLocation {
     TableLocation { offset: HostOffset(offset.get()), count: count.get() }
+}
+
+fn too_large() -> Error {
+    Error::new(ErrorKind::TooLarge, "The header does not fit into its cluster")
 }
 
 fn too_short() -> Error {

@@ -9,8 +9,8 @@ use journal::Zeroing;
 use super::geometry::Geometry;
 use super::session::Session;
 use crate::{
-    Allocation, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset, NewSnapshot, Result,
-    SnapshotWriter, Writer,
+    Allocation, BackingReference, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset,
+    NewSnapshot, Overlay, Result, SnapshotWriter, Writer,
 };
 
 /// Changes an image. Only finding places and linking them happens one at a time; writing to them
@@ -79,6 +79,24 @@ impl Writer for Qcow2Writer {
 
     fn commit(&self, durability: Durability) -> Result<()> {
         self.session().commit(durability)
+    }
+
+    fn overwrites(&self) -> bool {
+        self.geometry.external_data
+    }
+
+    fn overlay(&self) -> Option<&dyn Overlay> {
+        Some(self)
+    }
+}
+
+impl Overlay for Qcow2Writer {
+    fn set_backing(&self, reference: Option<&BackingReference>) -> Result<()> {
+        self.session().set_backing(reference)
+    }
+
+    fn make_empty(&self) -> Result<()> {
+        self.session().make_empty()
     }
 }
 

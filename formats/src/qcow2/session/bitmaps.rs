@@ -37,6 +37,11 @@ impl BitmapSet {
         Ok(Self { directory, recording, ..Self::default() })
     }
 
+    /// Whether the image has any.
+    pub(super) fn are_any(&self) -> bool {
+        !self.directory.is_empty()
+    }
+
     /// Takes note of guest bytes that change.
     pub(super) fn record(&mut self, at: GuestOffset, len: u64) {
         if self.recording {

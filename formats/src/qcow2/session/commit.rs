@@ -3,7 +3,7 @@
 use super::ranges::RangeSet;
 use super::{Mode, Session};
 use crate::error::ResultExt;
-use crate::qcow2::flip::flip;
+use crate::qcow2::flip::Flip;
 use crate::qcow2::geometry::HostCluster;
 use crate::{Durability, Result};
 
@@ -16,11 +16,10 @@ impl Session {
         self.release_unlinked()?;
         if self.mode == Mode::Shadow {
             self.tail = None;
-            if !self.tables.is_changed() && !self.space.is_changed() {
+            if !self.tables.is_changed() && !self.space.is_changed() && self.header == self.committed {
                 return self.sync_data(durability);
             }
         }
-        let old_len = self.header.serialize()?.len();
         self.settle_bitmaps()?;
         self.tables.settle(self.mode, &mut self.space)?;
         let gone = self.space.settle()?;
@@ -33,11 +32,13 @@ impl Session {
         match self.mode {
             Mode::InPlace => self.write_whole_header(header)?,
             Mode::Shadow => {
+                let flip = Flip::prepare(&self.files.main, &self.header)?;
                 self.sync(durability)?;
-                flip(&self.files.main, &self.header, old_len)?;
+                flip.make()?;
                 self.sync(durability)?;
             }
         }
+        self.committed = self.header.clone();
         self.give_back(&gone)?;
         self.space.close_epoch(&gone);
         self.tables.guard(&mut self.space);
@@ -45,7 +46,7 @@ impl Session {
     }
 
     /// What was prepared and never linked is nobody's.
-    fn release_unlinked(&mut self) -> Result<()> {
+    pub(super) fn release_unlinked(&mut self) -> Result<()> {
         for run in std::mem::take(&mut self.prepared).iter() {
             let offset = self.geometry.host_offset(HostCluster(run.start));
             self.space.release(offset, (run.end - run.start) << self.geometry.cluster_bits)?;

@@ -7,6 +7,8 @@
 //!   preallocate   places for clusters that are written later
 //!   bitmaps       persistent bitmaps
 //!   snapshots     internal snapshots, over what L2 tables refer to (references)
+//!   backing       another backing image
+//!   empty         nothing left but what shows through
 //!     │
 //!   tables        L1 and L2 tables        space   reference counts and free clusters
 //!     └──────────── cache · ranges ─────────┘
@@ -22,11 +24,13 @@
 //!
 //! In [`Mode::InPlace`] nobody knows the file yet, and everything is written where it stands.
 
+mod backing;
 mod bitmaps;
 mod cache;
 mod commit;
 mod compressed;
 mod edit;
+mod empty;
 mod fill;
 mod preallocate;
 pub(super) mod ranges;
@@ -79,6 +83,8 @@ pub struct Session {
     mode: Mode,
     files: Files,
     header: Header,
+    /// The header in the file.
+    committed: Header,
     geometry: Geometry,
     space: Space,
     tables: Tables,
@@ -156,6 +162,7 @@ impl Session {
         Self {
             mode,
             files,
+            committed: header.clone(),
             header,
             geometry,
             space,

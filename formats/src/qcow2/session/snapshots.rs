@@ -207,7 +207,7 @@ impl Session {
     }
 
     /// Drops a reference to an L2 table and to all that it refers to.
-    fn release_table(&mut self, table: HostOffset, bytes: &[u8]) -> Result<()> {
+    pub(super) fn release_table(&mut self, table: HostOffset, bytes: &[u8]) -> Result<()> {
         for run in counted_runs(&self.geometry, bytes)? {
             self.space.release_run(run)?;
         }

@@ -4,8 +4,9 @@
 //! count of zero means: free in the committed state and free in this session.
 //!
 //! * [`search`]: taking clusters. [`references`]: counting and dropping references.
-//! * [`blocks`]: the counts themselves. [`settle`]: the end.
+//! * [`blocks`]: the counts themselves. [`settle`]: the end. [`afresh`]: when everything is given up.
 
+mod afresh;
 mod blocks;
 mod references;
 mod search;
@@ -51,6 +52,8 @@ pub(super) struct Space {
     released: RangeSet,
     /// Clusters that are known to hold metadata, whatever their counts say.
     guarded: RangeSet,
+    /// Clusters that were given up without looking at their counts.
+    given_up: RangeSet,
 }
 
 impl Space {
@@ -108,6 +111,7 @@ impl Space {
             own: RangeSet::default(),
             released: RangeSet::default(),
             guarded: RangeSet::default(),
+            given_up: RangeSet::default(),
         })
     }
 

@@ -197,8 +197,10 @@ impl Tables {
 
     /// Gives the L1 table a place of the session's own if it has changed.
     pub(super) fn settle(&mut self, mode: Mode, space: &mut Space) -> Result<()> {
-        if mode == Mode::Shadow && self.l1_dirty {
-            let (old, old_size) = (self.location.offset, self.l1_size());
+        let (old, old_size) = (self.location.offset, self.l1_size());
+        let is_new = old_size > 0 && space.is_own(self.geometry.host_cluster(old));
+        let stays = is_new && self.l1.len() == self.location.count as usize;
+        if mode == Mode::Shadow && self.l1_dirty && !stays {
             self.location.count = u32::try_from(self.l1.len()).unwrap_or(u32::MAX);
             self.location.offset = space.take_bytes(self.l1_size())?;
             if old_size > 0 {

@@ -23,6 +23,9 @@ impl Space {
         if moves || self.table_clusters() > u64::from(self.location.count) {
             self.move_table(&mut gone)?;
         }
+        for run in self.take_given_up().iter() {
+            gone.insert(run);
+        }
         Ok(gone)
     }
 
@@ -58,7 +61,9 @@ impl Space {
                 offset: self.geometry.host_offset(HostCluster(run.start)),
                 count: u32::try_from(count).map_err(|_| beyond_limit())?,
             };
-            self.release(old.offset, u64::from(old.count) << self.geometry.cluster_bits)?;
+            if old.count > 0 {
+                self.release(old.offset, u64::from(old.count) << self.geometry.cluster_bits)?;
+            }
             self.apply_releases(gone)?;
             if self.table_clusters() <= count {
                 return Ok(());

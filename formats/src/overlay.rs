@@ -1,0 +1,17 @@
+//! What can be done to images that stand on others.
+
+use crate::{BackingReference, Result};
+
+/// Changes of what shows through an image. As with all of a [`Writer`](crate::Writer), they are
+/// visible after its commit.
+pub trait Overlay {
+    /// Names another backing image, or none.
+    ///
+    /// What the image holds stays; what it does not hold is read from there by whoever opens it
+    /// next, while this opened image goes on reading from the one that it was opened with.
+    fn set_backing(&self, reference: Option<&BackingReference>) -> Result<()>;
+
+    /// Gives up everything that the image holds, so that all of its backing image shows through.
+    /// Its snapshots and bitmaps stay.
+    fn make_empty(&self) -> Result<()>;
+}
