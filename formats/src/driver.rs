@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use journal::{Disk, Zeroing};
 
-use crate::{Format, GuestOffset, HostOffset, Mapping, Overlay, Result, SnapshotWriter};
+use crate::{BitmapWriter, Format, GuestOffset, HostOffset, Mapping, Overlay, Result, SnapshotWriter};
 
 /// A format driver over opened files.
 pub trait Driver: Debug + Send + Sync {
@@ -107,16 +107,13 @@ pub trait Writer: Debug + Send + Sync {
         Err(crate::Error::unsupported("Compression not supported for this file format"))
     }
 
-    /// Adds a persistent bitmap whose dirty runs, in guest bytes, are ascending and do not touch.
-    ///
-    /// Fails if one of that name exists, or if the format has no bitmaps.
-    fn store_bitmap(&self, info: &BitmapInfo, dirty: &[Range<u64>]) -> Result<()> {
-        let _ = (info, dirty);
-        Err(crate::Error::unsupported("This image format does not support bitmaps"))
-    }
-
     /// Changes internal snapshots, if the format has them.
     fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+        None
+    }
+
+    /// Changes persistent bitmaps, if the format has them.
+    fn bitmaps(&self) -> Option<&dyn BitmapWriter> {
         None
     }
 
@@ -225,9 +222,9 @@ pub trait Snapshots {
 /// An internal snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotInfo {
-    /// Unique id, decimal by custom.
+    /// Unique id, decimal by custom, as [`crate::shown`] has it.
     pub id: String,
-    /// The name a person gave.
+    /// The name a person gave, as [`crate::shown`] has it.
     pub name: String,
     /// Size of the saved machine state in bytes.
     pub vm_state_size: u64,
@@ -256,7 +253,7 @@ pub trait Bitmaps {
 /// A persistent dirty bitmap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BitmapInfo {
-    /// Unique name.
+    /// Unique name, as [`crate::shown`] has it.
     pub name: String,
     /// Guest bytes per bit, a power of two.
     pub granularity: u64,

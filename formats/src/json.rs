@@ -7,6 +7,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
+use crate::shown;
+
 /// Several lines, indented by four spaces: what the commands print.
 pub fn pretty(value: &Value) -> String {
     let mut text = String::new();
@@ -21,11 +23,16 @@ pub fn compact(value: &Value) -> String {
     text
 }
 
-/// The text of `bytes`: every malformed sequence becomes one U+FFFD.
+/// The text of `bytes`, as a string of a [`Value`]: every malformed sequence becomes one U+FFFD.
 ///
 /// A sequence is a lead byte with the continuation bytes it announces. Surrogates, non-characters
 /// and overlong forms are malformed, but for the two-byte form of NUL.
-pub fn text(mut bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
+    let text = decoded(bytes);
+    if text.chars().any(shown::stands_for_byte) { shown::shown_bytes(text.as_bytes()) } else { text }
+}
+
+fn decoded(mut bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     while let Some((character, rest)) = decode(bytes) {
         text.push(character.unwrap_or(char::REPLACEMENT_CHARACTER));
@@ -121,8 +128,16 @@ pub(crate) fn bucket(key: &str) -> u32 {
     mixed.wrapping_mul(1_103_515_243).wrapping_add(12345) % 512
 }
 
-/// A string in quotes, in ASCII: anything else is escaped as UTF-16 in upper-case hexadecimal.
+/// A string in quotes. A name in it, as [`shown`] has it, is printed as the text of its bytes.
 fn quote(text: &mut String, string: &str) {
+    match string.chars().any(shown::stands_for_byte) {
+        true => quote_plain(text, &decoded(&shown::printed(string.as_bytes()))),
+        false => quote_plain(text, string),
+    }
+}
+
+/// A string in quotes, in ASCII: anything else is escaped as UTF-16 in upper-case hexadecimal.
+fn quote_plain(text: &mut String, string: &str) {
     text.push('"');
     for character in string.chars() {
         match character {

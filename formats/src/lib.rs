@@ -21,6 +21,7 @@
 //!   cheaply, not one cluster at a time.
 //! * **Files opened because an image names them** pass [`Gate`].
 
+pub mod bitmaps;
 pub mod codec;
 pub mod context;
 pub mod create;
@@ -44,6 +45,7 @@ pub mod shown;
 pub mod snapshots;
 pub mod units;
 
+pub use bitmaps::{BitmapWriter, Recording};
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
 pub use driver::{
     Allocation, BackingReference, BitmapInfo, Bitmaps, CheckReport, Codec, Compression, Driver, Durability,

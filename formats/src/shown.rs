@@ -22,7 +22,7 @@ pub fn shown_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if u32::from(character) >= BASE {
+            if stands_for_byte(character) {
                 keep(&mut text, character.encode_utf8(&mut [0; 4]).as_bytes());
             } else {
                 text.push(character);
@@ -31,6 +31,11 @@ pub fn shown_bytes(bytes: &[u8]) -> String {
         keep(&mut text, chunk.invalid());
     }
     text
+}
+
+/// Whether a character of a sentence stands for a byte.
+pub fn stands_for_byte(character: char) -> bool {
+    u32::from(character) >= BASE
 }
 
 fn keep(text: &mut String, bytes: &[u8]) {

@@ -18,6 +18,11 @@ fn info(name: &str, granularity: u64, auto: bool) -> BitmapInfo {
     BitmapInfo { name: name.to_owned(), granularity, in_use: false, auto }
 }
 
+fn store(image: &Image, info: &BitmapInfo, dirty: &[Range<u64>]) -> formats::Result<()> {
+    let bitmaps = image.driver().writer().unwrap().bitmaps().unwrap();
+    bitmaps.store(info, &mut |visitor| dirty.iter().cloned().try_for_each(&mut *visitor))
+}
+
 fn dirty(image: &Image, name: &str) -> Vec<Range<u64>> {
     let bitmaps = image.driver().bitmaps().unwrap();
     let index = bitmaps.list().iter().position(|bitmap| bitmap.name == name).unwrap();
@@ -56,11 +61,10 @@ fn stored_bitmaps_are_read_alike_by_both() {
         let coarse = vec![65536..3 * 65536, 100 << 20..200 << 20];
         let new = begin(&RealFs, &path, options, SIZE);
         engine::write(new.image(), 12345, Write::Data(&[7; 100_000])).unwrap();
-        let writer = new.image().driver().writer().unwrap();
-        writer.store_bitmap(&info("fine", 512, false), &fine).unwrap();
-        writer.store_bitmap(&info("coarse", 65536, true), &coarse).unwrap();
-        writer.store_bitmap(&info("empty", 4096, false), &[]).unwrap();
-        let again = writer.store_bitmap(&info("fine", 512, false), &[]).unwrap_err();
+        store(new.image(), &info("fine", 512, false), &fine).unwrap();
+        store(new.image(), &info("coarse", 65536, true), &coarse).unwrap();
+        store(new.image(), &info("empty", 4096, false), &[]).unwrap();
+        let again = store(new.image(), &info("fine", 512, false), &[]).unwrap_err();
         assert_eq!(again.report(), "Bitmap already exists: fine");
         new.publish().unwrap();
         check(&path);
@@ -81,9 +85,8 @@ fn bitmaps_that_record_learn_of_writes_and_others_do_not() {
     let path = directory.path().join("image");
     let new = begin(&RealFs, &path, "", SIZE);
     let before = vec![1 << 20..2 << 20, 4 << 20..5 << 20];
-    let writer = new.image().driver().writer().unwrap();
-    writer.store_bitmap(&info("auto", 65536, true), &before).unwrap();
-    writer.store_bitmap(&info("still", 65536, false), &before).unwrap();
+    store(new.image(), &info("auto", 65536, true), &before).unwrap();
+    store(new.image(), &info("still", 65536, false), &before).unwrap();
     new.publish().unwrap();
 
     let image = reopen(&RealFs, &path, None);

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use formats::json;
+use formats::shown::printed;
 use serde_json::{Map, Value};
 use store::ops::info::{BackingInfo, NodeInfo};
 
@@ -143,7 +144,7 @@ impl Page {
                 self.nested(value);
                 self.indent -= STEP;
             }
-            Value::String(text) => self.line(key, text),
+            Value::String(text) => self.line(key, printed(text.as_bytes())),
             plain => self.line(key, plain.to_string()),
         }
     }

@@ -1,8 +1,8 @@
 //! Internal snapshots, as a table and as JSON.
 
+use formats::SnapshotInfo;
 use formats::shown::printed;
-use formats::{SnapshotInfo, json};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::time;
 use crate::size;
@@ -55,9 +55,9 @@ pub(crate) fn json(snapshots: &[SnapshotInfo]) -> Value {
 }
 
 fn snapshot(info: &SnapshotInfo) -> Value {
-    let mut value = serde_json::json!({
-        "id": json::text(&printed(info.id.as_bytes())),
-        "name": json::text(&printed(info.name.as_bytes())),
+    let mut value = json!({
+        "id": info.id,
+        "name": info.name,
         "vm-state-size": info.vm_state_size,
         "date-sec": info.date_seconds,
         "date-nsec": info.date_nanoseconds,

@@ -11,12 +11,13 @@ use super::extension::{BitmapDirectoryLocation, until_nul};
 use super::geometry::{Geometry, TABLE_ENTRY_SIZE};
 use super::table::words;
 use crate::error::ResultExt;
+use crate::shown::{printed, shown_bytes};
 use crate::{BitmapInfo, Error, HostOffset, Result};
 
 /// Most entries in a bitmap table.
-const MAX_TABLE_ENTRIES: u32 = 0x800_0000;
+pub const MAX_TABLE_ENTRIES: u32 = 0x800_0000;
 /// Most bytes that the bits of one bitmap may take.
-const MAX_BITMAP_BYTES: u64 = 0x2000_0000;
+pub const MAX_BITMAP_BYTES: u64 = 0x2000_0000;
 /// Fewest and most guest bytes per bit, as logarithms.
 const GRANULARITY_BITS: std::ops::RangeInclusive<u8> = 9..=31;
 /// Longest name in bytes.
@@ -88,6 +89,17 @@ impl BitmapTableEntry {
     }
 }
 
+impl BitmapCluster {
+    /// The table entry that says so.
+    pub fn entry(self) -> BitmapTableEntry {
+        BitmapTableEntry(match self {
+            Self::Clear => 0,
+            Self::Set => BitmapTableEntry::ALL_ONES,
+            Self::At(offset) => offset.0,
+        })
+    }
+}
+
 /// A bitmap of the directory, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bitmap {
@@ -131,7 +143,7 @@ pub fn read_directory(
             return Err(Error::corrupt("Bitmap extra data is not supported"));
         }
         let name = until_nul(tail.get(..name).unwrap_or_default());
-        let name = String::from_utf8_lossy(name).into_owned();
+        let name = shown_bytes(name);
         bitmaps.push(validate(&raw, name, geometry, size)?);
         rest = next;
     }
@@ -171,6 +183,11 @@ impl Bitmap {
     /// Bytes that the bits of a disk of `size` bytes take.
     pub fn bytes_for(&self, size: u64) -> u64 {
         size.div_ceil(self.info.granularity).div_ceil(8)
+    }
+
+    /// Bytes of its directory entry.
+    pub fn entry_size(&self) -> u64 {
+        directory_entry_size(printed(self.info.name.as_bytes()).len())
     }
 
     /// Reads the bitmap table as it stands.

@@ -1,13 +1,13 @@
 //! [`Writer`] over a [`Session`], safe to use from several threads.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use journal::Zeroing;
 
 use super::geometry::Geometry;
 use super::session::Session;
+use crate::bitmaps::{BitmapWriter, DirtySource, Recording};
 use crate::{
     Allocation, BackingReference, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset,
     NewSnapshot, Overlay, Result, SnapshotWriter, Writer,
@@ -69,11 +69,11 @@ impl Writer for Qcow2Writer {
         self.session().link_compressed(&place)
     }
 
-    fn store_bitmap(&self, info: &BitmapInfo, dirty: &[Range<u64>]) -> Result<()> {
-        self.session().store_bitmap(info, dirty)
+    fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+        Some(self)
     }
 
-    fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+    fn bitmaps(&self) -> Option<&dyn BitmapWriter> {
         Some(self)
     }
 
@@ -111,6 +111,40 @@ impl SnapshotWriter for Qcow2Writer {
 
     fn delete(&self, index: usize) -> Result<()> {
         self.session().delete_snapshot(index)
+    }
+}
+
+impl BitmapWriter for Qcow2Writer {
+    fn list(&self) -> Vec<BitmapInfo> {
+        self.session().bitmap_infos()
+    }
+
+    fn default_granularity(&self) -> u64 {
+        self.session().default_bitmap_granularity()
+    }
+
+    fn add(&self, bitmap: &BitmapInfo) -> Result<()> {
+        self.session().add_bitmap(bitmap)
+    }
+
+    fn remove(&self, index: usize) -> Result<()> {
+        self.session().remove_bitmap(index)
+    }
+
+    fn clear(&self, index: usize) -> Result<()> {
+        self.session().clear_bitmap(index)
+    }
+
+    fn record(&self, index: usize, recording: Recording) -> Result<()> {
+        self.session().record_in_bitmap(index, recording)
+    }
+
+    fn merge(&self, index: usize, source: &mut DirtySource<'_>) -> Result<()> {
+        self.session().merge_into_bitmap(index, source)
+    }
+
+    fn merge_own(&self, index: usize, source: usize) -> Result<()> {
+        self.session().merge_own_bitmap(index, source)
     }
 }
 

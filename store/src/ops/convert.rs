@@ -274,19 +274,11 @@ fn no_compression() -> Error {
 
 /// Copies bitmaps into the target.
 fn store_bitmaps(indices: &[usize], sources: &[Image], target: &Image) -> Result<()> {
-    let (Some(from), Some(to)) =
-        (sources.first().and_then(|source| source.driver().bitmaps()), target.driver().writer())
-    else {
-        return Ok(());
-    };
+    let from = sources.first().and_then(|source| source.driver().bitmaps());
+    let to = target.driver().writer().and_then(|writer| writer.bitmaps());
+    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
     for &index in indices {
-        let info = &from.list()[index];
-        let mut runs = Vec::new();
-        from.visit(index, &mut |run| {
-            runs.push(run);
-            Ok(())
-        })?;
-        to.store_bitmap(info, &runs)?;
+        to.store(&from.list()[index], &mut |visitor| from.visit(index, visitor))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The operations.
 
 pub mod bench;
+pub mod bitmap;
 pub mod check;
 pub mod compare;
 pub mod convert;

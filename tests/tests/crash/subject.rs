@@ -6,7 +6,8 @@ use std::path::Path;
 use formats::create::{CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{Write, write};
 use formats::{
-    BitmapInfo, Durability, Format, Image, OpenContext, OpenFlags, PermissiveGate, Result, open_filename,
+    BitmapInfo, Durability, Error, Format, Image, OpenContext, OpenFlags, PermissiveGate, Result,
+    open_filename,
 };
 use journal::sim::Frozen;
 use journal::{Access, SimFs, Zeroing};
@@ -267,7 +268,9 @@ impl Shape {
         let granularity = [512_u64, 4096][number % 2];
         let info = BitmapInfo { name: format!("b{number}"), granularity, in_use: false, auto: number == 0 };
         let dirty = [4096..8192, 16_384..16_384 + granularity];
-        writer(image)?.store_bitmap(&info, &dirty)
+        let bitmaps = writer(image)?.bitmaps();
+        let bitmaps = bitmaps.ok_or_else(|| Error::unsupported("This image cannot have bitmaps"))?;
+        bitmaps.store(&info, &mut |visitor| dirty.iter().cloned().try_for_each(&mut *visitor))
     }
 }
 

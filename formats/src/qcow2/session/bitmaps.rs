@@ -1,7 +1,9 @@
-//! Persistent bitmaps: new ones, and those that record what a session writes.
+//! Persistent bitmaps: those that record what a session writes, and their directory.
+//!
+//! * [`changes`]: bitmaps made, removed, cleared and merged. [`content`]: their bits.
 
-use std::ops::Range;
-use std::sync::Arc;
+mod changes;
+mod content;
 
 use journal::Disk;
 use zerocopy::IntoBytes;
@@ -9,14 +11,14 @@ use zerocopy::IntoBytes;
 use super::Session;
 use super::ranges::RangeSet;
 use crate::qcow2::bitmap::{
-    Bitmap, BitmapCluster, FLAG_AUTO, FLAG_IN_USE, MAX_NAME, RawDirectoryEntry, TYPE_DIRTY,
-    directory_entry_size, read_directory,
+    Bitmap, FLAG_AUTO, FLAG_IN_USE, RawDirectoryEntry, TYPE_DIRTY, directory_entry_size, read_directory,
 };
 use crate::qcow2::extension::BitmapDirectoryLocation;
 use crate::qcow2::feature::Autoclear;
-use crate::qcow2::geometry::{Geometry, TABLE_ENTRY_SIZE, Version};
+use crate::qcow2::geometry::Geometry;
 use crate::qcow2::header::Header;
-use crate::{BitmapInfo, Error, GuestOffset, Result};
+use crate::shown::printed;
+use crate::{GuestOffset, Result};
 
 /// The bitmaps of an image that is being changed.
 #[derive(Debug, Default)]
@@ -56,62 +58,6 @@ fn is_recording(bitmap: &Bitmap) -> bool {
 }
 
 impl Session {
-    /// See [`crate::Writer::store_bitmap`].
-    pub fn store_bitmap(&mut self, info: &BitmapInfo, dirty: &[Range<u64>]) -> Result<()> {
-        let name = &info.name;
-        if self.geometry.version < Version::V3 {
-            return Err(Error::unsupported("This image format does not support bitmaps"));
-        }
-        if name.len() > MAX_NAME {
-            return Err(Error::invalid(format!("Bitmap name too long: {name}")));
-        }
-        if self.bitmaps.directory.iter().any(|bitmap| bitmap.info.name == *name) {
-            return Err(Error::invalid(format!("Bitmap already exists: {name}")));
-        }
-        let bitmap = self.write_bitmap(BitmapInfo { in_use: false, ..info.clone() }, dirty)?;
-        self.bitmaps.recording |= is_recording(&bitmap);
-        self.bitmaps.directory.push(bitmap);
-        self.bitmaps.changed = true;
-        Ok(())
-    }
-
-    /// Writes a bitmap's table and bits to clusters of the session's own.
-    fn write_bitmap(&mut self, info: BitmapInfo, dirty: &[Range<u64>]) -> Result<Bitmap> {
-        let cluster_size = self.geometry.cluster_size();
-        let bits_per_cluster = cluster_size * 8;
-        let bits = self.header.virtual_size().div_ceil(info.granularity);
-        let entries = bits.div_ceil(bits_per_cluster);
-        let table = self.space.take_bytes(entries * TABLE_ENTRY_SIZE)?;
-        let mut words = vec![0_u8; (entries * TABLE_ENTRY_SIZE) as usize];
-        let mut cluster = vec![0_u8; cluster_size as usize];
-        let mut runs =
-            dirty.iter().map(|run| run.start / info.granularity..run.end.div_ceil(info.granularity));
-        let mut run = runs.next();
-        for (number, word) in words.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let first = number as u64 * bits_per_cluster;
-            let end = (first + bits_per_cluster).min(bits);
-            let mut empty = true;
-            cluster.fill(0);
-            while let Some(current) = run.clone().filter(|run| run.start < end) {
-                empty = false;
-                set_bits(&mut cluster, current.start.max(first) - first..current.end.min(end) - first);
-                if current.end > end {
-                    break;
-                }
-                run = runs.next();
-            }
-            if !empty {
-                let place = self.space.take_one()?;
-                self.files.main.write_at(place.0, &cluster)?;
-                *word = place.0.to_be_bytes();
-            }
-        }
-        self.files.main.write_at(table.0, &words)?;
-        let table_entries = u32::try_from(entries)
-            .map_err(|_| Error::invalid(format!("Bitmap '{}' would be too large", info.name)))?;
-        Ok(Bitmap { info, table, table_entries })
-    }
-
     /// Adds what was written to the bitmaps that record it, and gives the directory its place.
     pub(super) fn settle_bitmaps(&mut self) -> Result<()> {
         let written = std::mem::take(&mut self.bitmaps.written);
@@ -127,34 +73,10 @@ impl Session {
     }
 
     fn add_to_bitmap(&mut self, number: usize, written: &RangeSet) -> Result<()> {
-        let old = self.bitmaps.directory[number].clone();
-        if !is_recording(&old) {
+        if !self.bitmaps.directory.get(number).is_some_and(is_recording) {
             return Ok(());
         }
-        let size = self.header.virtual_size();
-        let disk = Arc::clone(&self.files.main);
-        let mut dirty = written.clone();
-        old.visit(&*disk, &self.geometry, size, &mut |run| {
-            dirty.insert(run);
-            Ok(())
-        })?;
-        // Whole bits, so that runs that share one become one.
-        let mut whole = RangeSet::default();
-        let granularity = old.info.granularity;
-        for run in dirty.iter() {
-            whole.insert(run.start / granularity * granularity..run.end.next_multiple_of(granularity));
-        }
-        let runs: Vec<_> = whole.iter().collect();
-        let new = self.write_bitmap(old.info.clone(), &runs)?;
-        for cluster in old.clusters(&*disk, &self.geometry, size)? {
-            if let BitmapCluster::At(offset) = cluster {
-                self.space.release(offset, self.geometry.cluster_size())?;
-            }
-        }
-        self.space.release(old.table, u64::from(old.table_entries) * TABLE_ENTRY_SIZE)?;
-        self.bitmaps.directory[number] = new;
-        self.bitmaps.changed = true;
-        Ok(())
+        self.merge_into_bitmap(number, &mut |visitor| written.iter().try_for_each(&mut *visitor))
     }
 
     /// Writes the directory to a new place.
@@ -162,6 +84,10 @@ impl Session {
         let old = self.header.extensions.bitmaps.take();
         if let Some(old) = old {
             self.space.release(old.offset, old.len)?;
+        }
+        if self.bitmaps.directory.is_empty() {
+            self.header.autoclear -= Autoclear::BITMAPS;
+            return Ok(());
         }
         let bytes: Vec<u8> = self.bitmaps.directory.iter().flat_map(directory_entry).collect();
         let (count, len) = (self.bitmaps.directory.len() as u32, bytes.len() as u64);
@@ -174,7 +100,7 @@ impl Session {
 }
 
 fn directory_entry(bitmap: &Bitmap) -> Vec<u8> {
-    let name = bitmap.info.name.as_bytes();
+    let name = printed(bitmap.info.name.as_bytes());
     let flag = |on: bool, flag: u32| if on { flag } else { 0 };
     let raw = RawDirectoryEntry {
         table_offset: bitmap.table.0.into(),
@@ -185,42 +111,15 @@ fn directory_entry(bitmap: &Bitmap) -> Vec<u8> {
         name_size: (name.len() as u16).into(),
         extra_size: 0.into(),
     };
-    let mut bytes = [raw.as_bytes(), name].concat();
+    let mut bytes = [raw.as_bytes(), &name].concat();
     bytes.resize(directory_entry_size(name.len()) as usize, 0);
     bytes
-}
-
-/// Sets a run of bits, the least significant bit of each byte first.
-fn set_bits(bytes: &mut [u8], bits: Range<u64>) {
-    let mut bit = bits.start;
-    while bit < bits.end {
-        let (byte, shift) = ((bit / 8) as usize, bit % 8);
-        let count = (8 - shift).min(bits.end - bit);
-        let mask = ((0xff_u16 >> (8 - count)) << shift) as u8;
-        if let Some(byte) = bytes.get_mut(byte) {
-            *byte |= mask;
-        }
-        bit += count;
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HostOffset;
-
-    #[test]
-    fn runs_of_bits_start_and_end_anywhere() {
-        for start in 0..24 {
-            for end in start..=24 {
-                let mut bytes = [0; 3];
-                set_bits(&mut bytes, start..end);
-                let value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]);
-                let expected = ((1_u64 << end) - (1_u64 << start)) as u32;
-                assert_eq!(value, expected, "{start}..{end}");
-            }
-        }
-    }
+    use crate::{BitmapInfo, HostOffset};
 
     #[test]
     fn directory_entries_are_padded() {
