@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
-use journal::SimFs;
 use journal::sim::{CrashId, CrashPlan, Fault, Frozen, Lasting};
+use journal::{Fs, SimFs};
 use testkit::judge::{Judge, Opinion};
 
-use crate::scenario::{Foreign, Scenario, recover};
+use crate::broken::{BrokenFs, Rule};
+use crate::scenario::{Foreign, Scenario};
 use crate::tally::Tally;
 
 /// How much of a scenario is looked at.
@@ -152,6 +154,8 @@ pub struct Explorer<'a> {
     judges: Vec<Judge>,
     old: Vec<Opinion>,
     new: Vec<Opinion>,
+    /// A rule that the files break under the command, to see whether that shows.
+    broken: Option<Rule>,
     /// What was seen already.
     seen: HashSet<u64>,
     pub tally: Tally,
@@ -165,16 +169,19 @@ impl<'a> Explorer<'a> {
             judges: scenario.judges(),
             old: Vec::new(),
             new: Vec::new(),
+            broken: None,
             seen: HashSet::new(),
             tally: Tally::default(),
         };
         explorer.old = explorer.opinions(&scenario.before);
         let fs = scenario.before.thaw();
         let start = Place::default();
-        if let Err(error) = scenario.run(&fs) {
+        if let Err(error) = explorer.run(&fs) {
             return Err(explorer.failure(Promise::Works, &start, error.report()));
         }
-        recover(&fs).map_err(|error| explorer.failure(Promise::Recoverable, &start, error.report()))?;
+        scenario
+            .recover(&fs)
+            .map_err(|error| explorer.failure(Promise::Recoverable, &start, error.report()))?;
         explorer.new = explorer.opinions(&fs.freeze());
         for opinion in explorer.new.clone().into_iter().flatten() {
             if let Some(objection) = opinion.map_or_else(Some, |verdict| verdict.objection()) {
@@ -188,6 +195,21 @@ impl<'a> Explorer<'a> {
         Ok(explorer)
     }
 
+    /// Lets the command break a rule from now on.
+    pub fn breaking(mut self, rule: Rule) -> Self {
+        self.broken = Some(rule);
+        self
+    }
+
+    /// Runs the command.
+    fn run(&self, fs: &SimFs) -> formats::Result<()> {
+        let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+        self.scenario.run(match self.broken {
+            None => fs,
+            Some(rule) => Arc::new(BrokenFs::new(fs, rule)),
+        })
+    }
+
     fn failure(&self, promise: Promise, place: &Place, what: String) -> Failure {
         Failure { promise, id: format!("{}@{place}", self.scenario.name), what }
     }
@@ -199,7 +221,7 @@ impl<'a> Explorer<'a> {
     /// Looks at as much as the budget allows.
     pub fn explore(&mut self, budget: Budget) -> Result<(), Failure> {
         let fs = self.scenario.before.thaw();
-        let _ = self.scenario.run(&fs);
+        let _ = self.run(&fs);
         self.crashes(&fs, &Place::default(), Ended::Well, budget.states, budget.nested)?;
         self.faults(fs.calls(), budget.faults)
     }
@@ -211,7 +233,7 @@ impl<'a> Explorer<'a> {
         if let Some(fault) = place.fault {
             fs.fail_at(fault.call, FAULTS[fault.kind].1, fault.lasting);
         }
-        if self.scenario.run(&fs).is_err() {
+        if self.run(&fs).is_err() {
             ended = Ended::Otherwise;
         }
         let mut here = Place { fault: place.fault, crashes: Vec::new() };
@@ -223,7 +245,7 @@ impl<'a> Explorer<'a> {
         here = here.then(first);
         let mut state = fs.crash_state(first).ok_or_else(|| unknown(&here))?.fs;
         for crash in later {
-            let _ = recover(&state);
+            let _ = self.scenario.recover(&state);
             here = here.then(crash);
             state = state.crash_state(crash).ok_or_else(|| unknown(&here))?.fs;
         }
@@ -300,7 +322,7 @@ impl<'a> Explorer<'a> {
     fn fault(&mut self, injected: Injected) -> Result<(), Failure> {
         let fs = self.scenario.before.thaw();
         fs.fail_at(injected.call, FAULTS[injected.kind].1, injected.lasting);
-        let ended = if self.scenario.run(&fs).is_ok() { Ended::Well } else { Ended::Otherwise };
+        let ended = if self.run(&fs).is_ok() { Ended::Well } else { Ended::Otherwise };
         self.tally.faults += 1;
         let place = Place { fault: Some(injected), crashes: Vec::new() };
         let log_len = fs.log().len();
@@ -323,7 +345,8 @@ impl<'a> Explorer<'a> {
 
     /// Recovers, and looks at what is there then.
     fn look(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
-        recover(fs).map_err(|error| self.failure(Promise::Recoverable, place, error.report()))?;
+        let recovered = self.scenario.recover(fs);
+        recovered.map_err(|error| self.failure(Promise::Recoverable, place, error.report()))?;
         let tree = fs.freeze();
         let (mut is_old, mut is_new) = (true, true);
         for (index, judge) in self.judges.iter_mut().enumerate() {

@@ -14,6 +14,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod broken;
 mod explore;
 mod operations;
 mod scenario;
@@ -27,6 +28,7 @@ use std::time::Instant;
 
 use testkit::glob;
 
+use broken::Rule;
 use explore::{Budget, Explorer, Failure};
 use scenario::Scenario;
 use tally::{Report, Tally};
@@ -56,7 +58,8 @@ fn main() -> ExitCode {
     let report = run(&chosen, Budget::of(states / scenarios.len()));
     report.print(started.elapsed().as_secs_f64());
     report.failures.iter().take(ENOUGH).for_each(|failure| println!("{failure}"));
-    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let unseen = if patterns.is_empty() { unseen_breaches(&scenarios) } else { 0 };
+    if unseen == 0 && report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs scenarios on all cores.
@@ -86,6 +89,27 @@ fn explore(scenario: &Scenario, budget: Budget) -> (Tally, Option<Failure>) {
             (explorer.tally, failure)
         }
     }
+}
+
+/// Breaks each rule of the protocol and counts those whose breach goes unseen: the suite must be
+/// able to fail.
+fn unseen_breaches(scenarios: &[Scenario]) -> usize {
+    let mut unseen = 0;
+    for (rule, pattern) in Rule::ALL {
+        let mut suited = scenarios.iter().filter(|scenario| glob::matches(pattern, &scenario.name));
+        let seen = suited.find_map(|scenario| {
+            let mut explorer = Explorer::new(scenario).ok()?.breaking(rule);
+            explorer.explore(Budget::of(400)).err()
+        });
+        match seen {
+            Some(failure) => println!("broken {rule:?}: seen as {:?} by {}", failure.promise, failure.id),
+            None => {
+                println!("broken {rule:?}: NOT SEEN");
+                unseen += 1;
+            }
+        }
+    }
+    unseen
 }
 
 /// Looks at one state.

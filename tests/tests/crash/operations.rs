@@ -10,13 +10,16 @@ use journal::{Access, Zeroing};
 use store::ops::convert::{self, BitmapPolicy, Convert, Transfer, UnreadablePolicy};
 use store::ops::create::{BackingTrust, Create};
 use store::ops::dd::{self, Dd, Streams};
+use store::ops::snapshot;
 use store::{ImageName, NewTarget, NoProgress};
 
 use crate::scenario::{Foreign, Scenario, Watched, qcow2, raw};
-use crate::subject::{Content, DATA, DataFile, SOURCE, Shape, TOP, put, writer, zero};
+use crate::subject::{Content, DATA, DataFile, SOURCE, Shape, TOP, open_for_writing, put, writer, zero};
 
 /// How many scenarios each operation has, at least.
 const EACH: usize = 104;
+/// How many shapes there are to choose from.
+const POOL: usize = 480;
 
 /// A shape and the tree in which it stands.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ struct Subject {
 
 /// Every scenario of every operation.
 pub fn all() -> Vec<Scenario> {
-    let built = Shape::all(EACH * 2).into_iter().map(|shape| {
+    let built = Shape::all(POOL).into_iter().map(|shape| {
         let tree = shape.build().unwrap_or_else(|error| panic!("{}: {}", shape.name(), error.report()));
         Subject { shape, tree: Arc::new(tree) }
     });
@@ -55,6 +58,9 @@ const FAMILIES: &[Family] = &[
     convert_existing,
     dd_existing,
     write_guest,
+    snapshot_create,
+    snapshot_apply,
+    snapshot_delete,
 ];
 
 impl Subject {
@@ -188,6 +194,38 @@ fn write_guest(subject: &Subject) -> Option<Scenario> {
         put(&image, size - 600, seed + 2, 600)?;
         writer(&image)?.commit(formats::Durability::Durable)
     }))
+}
+
+fn snapshot_create(subject: &Subject) -> Option<Scenario> {
+    let plain = subject.shape.data == DataFile::None && subject.shape.refcount_bits > 1;
+    let few = subject.shape.refcount_bits > 4;
+    (plain && few).then(|| {
+        subject.scenario("snapshot-c", subject.images(), |context| {
+            snapshot::create(&open_for_writing(context, TOP)?, "another one")
+        })
+    })
+}
+
+fn snapshot_apply(subject: &Subject) -> Option<Scenario> {
+    let shape = &subject.shape;
+    let name = format!("s{}", shape.seed as usize % shape.snapshots.max(1));
+    // One more reference to each cluster, while the old table stands.
+    let room = shape.refcount_bits > 2;
+    (shape.snapshots > 0 && shape.bitmaps == 0 && room).then(|| {
+        subject.scenario("snapshot-a", subject.images(), move |context| {
+            snapshot::apply(&open_for_writing(context, TOP)?, &name)
+        })
+    })
+}
+
+fn snapshot_delete(subject: &Subject) -> Option<Scenario> {
+    let shape = &subject.shape;
+    let name = format!("s{}", shape.seed as usize % shape.snapshots.max(1));
+    (shape.snapshots > 0).then(|| {
+        subject.scenario("snapshot-d", subject.images(), move |context| {
+            snapshot::delete(&open_for_writing(context, TOP)?, &name)
+        })
+    })
 }
 
 /// For writing.

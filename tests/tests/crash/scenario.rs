@@ -74,15 +74,15 @@ impl Scenario {
     }
 
     /// Runs the operation as the program runs a command: as one transaction.
-    pub fn run(&self, fs: &dyn Fs) -> Result<()> {
-        (self.run)(&context(fs))
+    pub fn run(&self, fs: Arc<dyn Fs>) -> Result<()> {
+        (self.run)(&context(&*fs))
     }
-}
 
-/// What the next command does before it looks at the images.
-pub fn recover(fs: &SimFs) -> Result<()> {
-    let _ = fs;
-    Ok(())
+    /// Does what the next command does before it looks at the images.
+    pub fn recover(&self, fs: &SimFs) -> Result<()> {
+        let _ = fs;
+        Ok(())
+    }
 }
 
 /// A qcow2 image that is watched.

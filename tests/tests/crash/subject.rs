@@ -95,8 +95,11 @@ impl Shape {
             _ => DataFile::None,
         };
         let refcount_bits = if version == 2 { 16 } else { [16, 8, 16, 2, 4, 32, 64, 1][pick(2) % 8] };
-        let snapshots = match [0, 0, 0, 0, 0][index % 5] {
+        let may_compress = pick(5) % 6 == 2;
+        let snapshots = match [0, 1, 2, 0, 3][index % 5] {
             _ if data != DataFile::None || refcount_bits == 1 => 0,
+            // Compressed clusters share one that is counted for each.
+            _ if may_compress && refcount_bits < 8 => 0,
             wanted if refcount_bits == 2 => wanted.min(2),
             wanted => wanted,
         };
@@ -197,6 +200,9 @@ impl Shape {
         self.build_chain(&fs)?;
         new_image(&fs, TOP, Format::Qcow2, &self.options(), |image| self.fill(image))?;
         for number in 0..self.snapshots {
+            let image = open_for_writing(&context(&fs), TOP)?;
+            store::ops::snapshot::create(&image, &format!("s{number}"))?;
+            drop(image);
             change(&fs, TOP, |image| {
                 let at = self.place(number as u64 * 5 + 1);
                 put(image, at, self.seed + 20 + number as u64, self.cluster * 3)
@@ -317,10 +323,15 @@ fn options_backing(options: &formats::create::CreateOptions) -> (String, String)
 
 /// Changes an image that stands there, and commits that.
 pub fn change(fs: &SimFs, path: &str, change: impl FnOnce(&Image) -> Result<()>) -> Result<()> {
-    let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-    let image = open_filename(&context(fs), OsStr::new(path), Some("qcow2"), flags)?;
+    let image = open_for_writing(&context(fs), path)?;
     change(&image)?;
     writer(&image)?.commit(Durability::Durable)
+}
+
+/// Opens a qcow2 image to change it.
+pub fn open_for_writing(context: &OpenContext<'_>, path: &str) -> Result<Image> {
+    let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
+    open_filename(context, OsStr::new(path), Some("qcow2"), flags)
 }
 
 /// The image's writer.
