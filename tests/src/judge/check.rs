@@ -44,7 +44,6 @@ const ENOUGH: usize = 8;
 
 struct Check<'a> {
     image: &'a Image<'a>,
-    file_len: u64,
     /// By cluster: how often it is referred to, and as what.
     uses: Vec<(u64, Option<Use>)>,
     findings: Findings,
@@ -52,11 +51,9 @@ struct Check<'a> {
 
 /// Looks at everything that refers to clusters.
 pub fn check(image: &Image<'_>, snapshots: &[Snapshot], bitmaps: &Bitmaps) -> Result<Findings, String> {
-    let file_len = image.reader.len(image.file);
-    let clusters = file_len.div_ceil(image.header.cluster_size()) as usize;
-    let uses = vec![(0, None); clusters];
+    let uses = Vec::new();
     let findings = Findings { faults: bitmaps.faults.clone(), leaks: 0 };
-    let mut check = Check { image, file_len, uses, findings };
+    let mut check = Check { image, uses, findings };
     check.count_tables(snapshots, bitmaps);
     check.count_guest(&image.l1)?;
     for snapshot in snapshots {
@@ -87,11 +84,15 @@ impl Check<'_> {
         if usage != Use::Compressed && !range.start.is_multiple_of(cluster_size) {
             self.fault(|| format!("{usage:?} at {:#x} is not aligned", range.start));
         }
-        if range.end.saturating_sub(self.file_len) >= cluster_size {
+        if !self.image.reader.reaches(self.image.file, range.end.saturating_sub(cluster_size) + 1) {
             self.fault(|| format!("{usage:?} at {:#x} is past the end of the file", range.start));
             return;
         }
-        for cluster in range.start / cluster_size..range.end.div_ceil(cluster_size) {
+        let end = range.end.div_ceil(cluster_size);
+        if self.uses.len() < end as usize {
+            self.uses.resize(end as usize, (0, None));
+        }
+        for cluster in range.start / cluster_size..end {
             let (count, before) = self.uses[cluster as usize];
             let clashes = before.is_some_and(|before| before != usage || !usage.is_shared());
             if clashes {
@@ -200,7 +201,7 @@ impl Check<'_> {
                 self.claim_at(word & OFFSET, self.cluster_size(), Use::RefcountBlock);
             }
         }
-        let counts = Counts::read(self.image, &table, self.uses.len() as u64)?;
+        let counts = Counts::read(self.image, &table, self.uses.len())?;
         for (cluster, &(used, usage)) in self.uses.iter().enumerate() {
             let counted = counts.of(cluster as u64);
             if counted > used {
@@ -244,15 +245,15 @@ impl Check<'_> {
 /// The reference counts in the file.
 struct Counts {
     counts: Vec<u64>,
-    /// Clusters past the end of the file that are counted.
+    /// Clusters behind all that are used that are counted.
     beyond: u64,
 }
 
 impl Counts {
-    fn read(image: &Image<'_>, table: &[u64], clusters: u64) -> Result<Self, String> {
+    fn read(image: &Image<'_>, table: &[u64], clusters: usize) -> Result<Self, String> {
         let order = image.header.facts.refcount_order;
         let per_block = (image.header.cluster_size() * 8) >> order;
-        let mut all = Self { counts: vec![0; clusters as usize], beyond: 0 };
+        let mut all = Self { counts: vec![0; clusters], beyond: 0 };
         for (index, word) in table.iter().enumerate().filter(|(_, word)| *word & OFFSET != 0) {
             let block = image.reader.bytes(image.file, word & OFFSET, image.header.cluster_size())?;
             let first = index as u64 * per_block;

@@ -7,13 +7,26 @@ use std::path::{Path, PathBuf};
 use journal::sim::{FileId, Frozen};
 
 const SECTOR: u64 = 512;
+/// No file under test is as long; what points there points past its end.
+const MAX_OFFSET: u64 = 1 << 32;
 const SECTORS_IN_PAGE: u64 = Frozen::PAGE / SECTOR;
 
 /// Every name that was looked up, and every sector that was read.
 #[derive(Debug, Default)]
 pub struct Footprint {
     names: BTreeMap<PathBuf, Option<FileId>>,
-    sectors: BTreeMap<FileId, SectorSet>,
+    files: BTreeMap<FileId, Seen>,
+}
+
+/// What was seen of a file.
+#[derive(Debug, Default)]
+struct Seen {
+    sectors: SectorSet,
+    /// The length, if it was asked for.
+    len: Option<u64>,
+    /// Lengths that the file has, and that it has not.
+    at_least: u64,
+    less_than: Option<u64>,
 }
 
 impl Footprint {
@@ -27,17 +40,21 @@ impl Footprint {
     }
 
     fn same_file(&self, then: &Frozen, old: FileId, now: &Frozen, new: FileId) -> bool {
-        let Some(sectors) = self.sectors.get(&old) else { return true };
+        let Some(seen) = self.files.get(&old) else { return true };
+        let len = now.len(new);
+        let is_as_long = seen.len.is_none_or(|seen| seen == len)
+            && seen.at_least <= len
+            && seen.less_than.is_none_or(|bound| len < bound);
         let same = |sector: u64| {
             let (mut left, mut right) = ([0; SECTOR as usize], [0; SECTOR as usize]);
             then.read(old, sector * SECTOR, &mut left);
             now.read(new, sector * SECTOR, &mut right);
             left == right
         };
-        then.len(old) == now.len(new)
+        is_as_long
             && now.unshared_pages(new, then, old).into_iter().all(|page| {
                 let first = page * SECTORS_IN_PAGE;
-                (first..first + SECTORS_IN_PAGE).all(|sector| !sectors.contains(sector) || same(sector))
+                (first..first + SECTORS_IN_PAGE).all(|sector| !seen.sectors.contains(sector) || same(sector))
             })
     }
 }
@@ -82,17 +99,34 @@ impl<'a> Reader<'a> {
 
     /// A file's length, on which the judgement then rests.
     pub fn len(&self, file: FileId) -> u64 {
-        self.footprint.borrow_mut().sectors.entry(file).or_default();
-        self.tree.len(file)
+        let len = self.tree.len(file);
+        self.footprint.borrow_mut().files.entry(file).or_default().len = Some(len);
+        len
+    }
+
+    /// Whether a file has so many bytes, on which the judgement then rests.
+    pub fn reaches(&self, file: FileId, len: u64) -> bool {
+        let mut footprint = self.footprint.borrow_mut();
+        let seen = footprint.files.entry(file).or_default();
+        let reaches = len <= self.tree.len(file);
+        if reaches {
+            seen.at_least = seen.at_least.max(len);
+        } else {
+            seen.less_than = Some(seen.less_than.map_or(len, |bound| bound.min(len)));
+        }
+        reaches
     }
 
     /// Fills `buf`, with zeroes past the file's end.
     pub fn read(&self, file: FileId, offset: u64, buf: &mut [u8]) {
         let got = self.tree.read(file, offset, buf);
         buf[got..].fill(0);
+        if offset > MAX_OFFSET && !self.reaches(file, offset) {
+            return;
+        }
         let mut footprint = self.footprint.borrow_mut();
-        let sectors = footprint.sectors.entry(file).or_default();
-        let end = (offset + buf.len() as u64).min(self.tree.len(file)).div_ceil(SECTOR);
+        let sectors = &mut footprint.files.entry(file).or_default().sectors;
+        let end = (offset + buf.len() as u64).div_ceil(SECTOR);
         (offset / SECTOR..end).for_each(|sector| sectors.insert(sector));
     }
 
@@ -100,7 +134,7 @@ impl<'a> Reader<'a> {
     pub fn bytes(&self, file: FileId, offset: u64, len: u64) -> Result<Vec<u8>, String> {
         /// No table of the images under test comes near it.
         const MAX: u64 = 16 << 20;
-        if len > MAX || offset.checked_add(len).is_none() {
+        if len > MAX || offset > MAX_OFFSET {
             return Err(format!("a table of {len} bytes at {offset:#x}"));
         }
         let mut bytes = vec![0; len as usize];

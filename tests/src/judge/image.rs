@@ -67,12 +67,11 @@ impl<'a> Layer<'a> {
             return Err("the chain is too long".to_owned());
         }
         let file = reader.find(path).ok_or_else(|| format!("{} is missing", path.display()))?;
-        let len = reader.len(file);
         let mut start = vec![0; 4];
         reader.read(file, 0, &mut start);
         let looks_like = if start == b"QFI\xfb" { Format::Qcow2 } else { Format::Raw };
         match format.unwrap_or(looks_like) {
-            Format::Raw => Ok(Self::Raw(RawFile { reader, file, len })),
+            Format::Raw => Ok(Self::Raw(RawFile { reader, file, len: reader.len(file) })),
             Format::Qcow2 => Image::open(reader, path, file, depth).map(Box::new).map(Self::Qcow2),
         }
     }

@@ -80,6 +80,9 @@ pub struct Injected {
     lasting: Lasting,
 }
 
+/// How often more states are asked for at each moment, until there are enough.
+const ROUNDS: u64 = 5;
+
 /// The faults, with their names in ids.
 const FAULTS: [(&str, Fault); 6] = [
     ("eio", Fault::Io),
@@ -222,7 +225,17 @@ impl<'a> Explorer<'a> {
     pub fn explore(&mut self, budget: Budget) -> Result<(), Failure> {
         let fs = self.scenario.before.thaw();
         let _ = self.run(&fs);
-        self.crashes(&fs, &Place::default(), Ended::Well, budget.states, budget.nested)?;
+        let start = Place::default();
+        let mut per_moment = (budget.states / (fs.log().len() + 1)).max(8);
+        for round in 0..ROUNDS {
+            let before = self.tally.states;
+            let plan = CrashPlan { per_moment, total: usize::MAX, seed: round };
+            self.crashes(&fs, &start, plan, budget)?;
+            if self.tally.states >= budget.states || self.tally.states == before {
+                break;
+            }
+            per_moment *= 3;
+        }
         self.faults(fs.calls(), budget.faults)
     }
 
@@ -253,45 +266,36 @@ impl<'a> Explorer<'a> {
         self.look(&state, &here, ended)
     }
 
-    /// Every state that a power cut can leave of a run.
-    fn crashes(
-        &mut self,
-        fs: &SimFs,
-        place: &Place,
-        ended: Ended,
-        states: usize,
-        nested: usize,
-    ) -> Result<(), Failure> {
+    /// Every state that a power cut can leave of a run that ended well, as far as they are new.
+    fn crashes(&mut self, fs: &SimFs, place: &Place, plan: CrashPlan, budget: Budget) -> Result<(), Failure> {
         let end = fs.log().len();
-        let mut nested_left = nested;
-        for state in fs.crash_states(plan(end, states, self.tally.states)) {
-            let here = place.then(&state.id);
+        for state in fs.crash_states(plan) {
             let at_end = state.id.moment() == end;
             // A state of an earlier moment may be old, and the same at the end must not be.
             if !self.seen.insert(state.fs.freeze().digest() ^ u64::from(at_end)) {
                 continue;
             }
             self.tally.states += 1;
-            let ended = if at_end { ended } else { Ended::Otherwise };
+            let here = place.then(&state.id);
+            let ended = if at_end { Ended::Well } else { Ended::Otherwise };
             self.look_foreign(&state.fs, &here)?;
             let side = self.look(&state.fs, &here, ended)?;
-            let length = state.fs.log().len();
-            if length > 0 && nested_left > 0 {
-                let share = (nested / 8).clamp(8, nested_left);
-                nested_left -= self.nested(&state.fs, &here, side, share)?;
+            if !state.fs.log().is_empty() && self.tally.nested < budget.nested {
+                self.nested(&state.fs, &here, side, (budget.nested / 8).max(8))?;
+            }
+            if self.tally.states >= budget.states {
+                break;
             }
         }
         Ok(())
     }
 
     /// Every state that a power cut can leave of a recovery, which has just run.
-    fn nested(&mut self, fs: &SimFs, place: &Place, side: Side, states: usize) -> Result<usize, Failure> {
-        let mut looked_at = 0;
+    fn nested(&mut self, fs: &SimFs, place: &Place, side: Side, states: usize) -> Result<(), Failure> {
         for state in fs.crash_states(plan(fs.log().len(), states, self.tally.nested)) {
             if !self.seen.insert(state.fs.freeze().digest() ^ 2) {
                 continue;
             }
-            looked_at += 1;
             self.tally.nested += 1;
             let here = place.then(&state.id);
             let again = self.look(&state.fs, &here, Ended::Otherwise)?;
@@ -301,7 +305,7 @@ impl<'a> Explorer<'a> {
                 return Err(self.failure(Promise::Recoverable, &here, what));
             }
         }
-        Ok(looked_at)
+        Ok(())
     }
 
     /// Runs the command with faults, and looks at what each leaves.

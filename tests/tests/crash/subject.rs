@@ -82,9 +82,9 @@ impl Shape {
         let extended = index % 9 == 4;
         let cluster = match index % 10 {
             _ if extended => 16 << 10,
-            3 | 7 => 1 << 10,
+            3 => 1 << 10,
             5 => 2 << 10,
-            6 => 4 << 10,
+            2 | 6 | 7 => 4 << 10,
             9 if index % 20 == 9 => 64 << 10,
             _ => 512,
         };
