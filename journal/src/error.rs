@@ -17,6 +17,8 @@ pub struct Error {
     op: &'static str,
     path: PathBuf,
     offset: Option<u64>,
+    /// What a person is told instead of the usual sentence.
+    told: Option<String>,
     source: Option<io::Error>,
 }
 
@@ -40,6 +42,12 @@ pub enum ErrorKind {
     UnexpectedEnd,
     /// An earlier sync of this handle failed; nothing on it is trusted again.
     Latched,
+    /// The user asked to stop.
+    Interrupted,
+    /// A transaction is decided but not finished: recovery finishes it.
+    Pending,
+    /// An unfinished transaction and what somebody else did since do not fit together.
+    Conflict,
     /// Anything else the operating system reported.
     Io,
 }
@@ -55,12 +63,22 @@ impl Error {
             Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY) => ErrorKind::Unsupported,
             _ => ErrorKind::Io,
         };
-        Self { kind, op, path: path.to_owned(), offset, source: Some(source) }
+        Self { kind, op, path: path.to_owned(), offset, told: None, source: Some(source) }
     }
 
     /// An error that this crate found by itself.
     pub fn new(kind: ErrorKind, op: &'static str, path: &Path, offset: Option<u64>) -> Self {
-        Self { kind, op, path: path.to_owned(), offset, source: None }
+        Self { kind, op, path: path.to_owned(), offset, told: None, source: None }
+    }
+
+    /// The same, told by a sentence of its own.
+    pub(crate) fn saying(self, sentence: impl Into<String>) -> Self {
+        Self { told: Some(sentence.into()), ..self }
+    }
+
+    /// The same, as another kind.
+    pub(crate) fn into_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// The classification.
@@ -89,6 +107,8 @@ impl Error {
         match (self.os_code(), self.kind) {
             (Some(code), _) => strerror(code),
             (None, ErrorKind::Locked) => self.op.to_owned(),
+            (None, ErrorKind::Interrupted) => strerror(libc::EINTR),
+            (None, ErrorKind::Pending | ErrorKind::Conflict) => strerror(libc::EBUSY),
             (None, ErrorKind::Unsupported) => strerror(libc::ENOTSUP),
             (None, ErrorKind::UnexpectedEnd | ErrorKind::Latched | ErrorKind::Io) => strerror(libc::EIO),
             (None, ErrorKind::NotFound) => strerror(libc::ENOENT),
@@ -115,6 +135,9 @@ pub fn reason(error: &io::Error) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(told) = &self.told {
+            return f.write_str(told);
+        }
         if self.kind == ErrorKind::Locked {
             return f.write_str(self.op);
         }

@@ -65,20 +65,29 @@ pub trait Draft: Debug + Send + Sync {
     /// Makes the bytes durable, gives the file its name, and makes the name durable.
     fn publish(self: Box<Self>) -> Result<()>;
 
-    /// Makes the bytes durable and gives the file a hidden name beside its target, so that it can
-    /// be published by a [`Fs::rename`] even if this process ends. Only for an atomic draft.
+    /// The names that a draft has before and after it is published in two steps, symbolic links
+    /// resolved; `None` for one that is not atomic.
+    fn stage_names(&self) -> Option<StageNames>;
+
+    /// Makes the bytes durable and gives the file its hidden name, so that it can be published by a
+    /// [`Fs::rename`] even if this process ends. Only for an atomic draft.
     ///
     /// The hidden name is not durable yet, and stays until it is renamed or unlinked.
-    fn stage(self: Box<Self>) -> Result<StagedFile>;
+    fn stage(self: Box<Self>, names: &StageNames) -> Result<StagedFile>;
+}
+
+/// Two names in one directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageNames {
+    /// The hidden name of a file that is not published.
+    pub hidden: PathBuf,
+    /// The name that it is to have.
+    pub target: PathBuf,
 }
 
 /// A draft that waits for its publication under a hidden name.
 #[derive(Debug)]
 pub struct StagedFile {
-    /// The hidden name.
-    pub hidden: PathBuf,
-    /// The name that it is to have, symbolic links resolved, in the same directory.
-    pub target: PathBuf,
     /// The file.
     pub disk: Arc<dyn Disk>,
     /// What has the name now; it stays open for its locks.

@@ -17,7 +17,8 @@ use super::file::{FileDisk, Syncing};
 use super::target::{Directory, Place, Target};
 use super::{attributes, open_disk, sys};
 use crate::{
-    Caching, Claim, Disk, DiskKind, Draft, DraftOptions, Error, ErrorKind, OpenOptions, Result, StagedFile,
+    Caching, Claim, Disk, DiskKind, Draft, DraftOptions, Error, ErrorKind, OpenOptions, Result, StageNames,
+    StagedFile,
 };
 
 /// The permissions of a new image, before the umask.
@@ -131,7 +132,13 @@ impl Draft for FileDraft {
         matches!(self.route, Route::ByName { .. })
     }
 
-    fn stage(self: Box<Self>) -> Result<StagedFile> {
+    fn stage_names(&self) -> Option<StageNames> {
+        let Route::ByName { staged, .. } = &self.route else { return None };
+        let hidden = staged.hidden.clone().unwrap_or_else(|| hidden_name(&staged.name));
+        Some(StageNames { hidden: staged.path.join(hidden), target: staged.path.join(&staged.name) })
+    }
+
+    fn stage(self: Box<Self>, names: &StageNames) -> Result<StagedFile> {
         let Self { target, disk, route, .. } = *self;
         let failed = |errno: Errno| Error::os("create", &target, None, errno.into());
         let Route::ByName { mut staged, old } = route else {
@@ -141,11 +148,12 @@ impl Draft for FileDraft {
             attributes::copy_mode(from, to).map_err(failed)?;
         }
         disk.sync_all()?;
-        let hidden = staged.hide(&disk).map_err(failed)?;
-        let target = staged.path.join(&staged.name);
-        let hidden = staged.path.join(hidden);
+        if staged.hidden.is_none() {
+            let hidden = names.hidden.file_name().unwrap_or_default();
+            link_nameless(&disk, &staged.directory, hidden).map_err(failed)?;
+        }
         staged.hidden = None;
-        Ok(StagedFile { hidden, target, disk, old: old.map(|old| Arc::new(old) as _) })
+        Ok(StagedFile { disk, old: old.map(|old| Arc::new(old) as _) })
     }
 
     fn publish(self: Box<Self>) -> Result<()> {
@@ -256,21 +264,15 @@ impl Staged {
 
     /// Puts the file in the place of the one that has the name now.
     fn replace(&mut self, disk: &FileDisk) -> SysResult<()> {
-        let hidden = self.hide(disk)?;
-        let directory = self.directory.fd();
-        rustix::fs::renameat(directory, &hidden, directory, &self.name)?;
-        self.hidden = None;
-        Ok(())
-    }
-
-    /// Gives the file a hidden name, unless it has one.
-    fn hide(&mut self, disk: &FileDisk) -> SysResult<OsString> {
         let hidden = match &self.hidden {
             Some(hidden) => hidden.clone(),
             None => try_names(&self.name, |name| link_nameless(disk, &self.directory, name))?.1,
         };
         self.hidden = Some(hidden.clone());
-        Ok(hidden)
+        let directory = self.directory.fd();
+        rustix::fs::renameat(directory, &hidden, directory, &self.name)?;
+        self.hidden = None;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use super::fault::Call;
 use super::log::Event;
 use super::world::World;
 use crate::fs::directory_of;
-use crate::{Claim, Disk, Draft, DraftOptions, Error, ErrorKind, Result, StagedFile};
+use crate::{Claim, Disk, Draft, DraftOptions, Error, ErrorKind, Result, StageNames, StagedFile};
 
 /// Begins a file that will stand at `target`.
 pub(super) fn begin(
@@ -78,18 +78,25 @@ impl Draft for SimDraft {
         matches!(self.route, Route::ByName { .. })
     }
 
-    fn stage(self: Box<Self>) -> Result<StagedFile> {
+    fn stage_names(&self) -> Option<StageNames> {
+        let Route::ByName { path, .. } = &self.route else { return None };
+        let hidden = super::lock(&self.world).free_hidden_name(path, self.disk.id());
+        Some(StageNames { hidden, target: path.clone() })
+    }
+
+    fn stage(self: Box<Self>, names: &StageNames) -> Result<StagedFile> {
         let Self { world, target, disk, route, .. } = *self;
-        let Route::ByName { path, old } = route else {
+        let Route::ByName { old, .. } = route else {
             return Err(Error::new(ErrorKind::Unsupported, "stage", &target, None));
         };
         disk.sync()?;
         let mut guard = super::lock(&world);
-        guard.faults.check(Call::new("create", &target))?;
-        let hidden = guard.free_hidden_name(&path);
-        guard.happen(Event::Name { path: hidden.clone(), file: disk.id() });
+        let named = guard.faults.check(Call::new("create", &target));
+        if named.is_ok() {
+            guard.happen(Event::Name { path: names.hidden.clone(), file: disk.id() });
+        }
         drop(guard);
-        Ok(StagedFile { hidden, target: path, disk, old: old.map(|old| Arc::new(old) as _) })
+        named.map(|()| StagedFile { disk, old: old.map(|old| Arc::new(old) as _) })
     }
 
     fn publish(self: Box<Self>) -> Result<()> {

@@ -289,11 +289,10 @@ impl World {
         path.parent().is_some_and(|parent| parent == Path::new("/") || self.tree.directories.contains(parent))
     }
 
-    /// A hidden name beside `path` that nothing has.
-    pub(super) fn free_hidden_name(&self, path: &Path) -> PathBuf {
+    /// The hidden name of a file that is to stand at `path`.
+    pub(super) fn free_hidden_name(&self, path: &Path, file: FileId) -> PathBuf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut names = (0_u64..).map(|number| path.with_file_name(format!(".{name}.tximg-{number:06}")));
-        names.find(|name| !self.tree.names.contains_key(name)).unwrap_or_default()
+        path.with_file_name(format!(".{name}.tximg-{:06}", file.0))
     }
 
     pub(super) fn names(&self) -> Vec<PathBuf> {

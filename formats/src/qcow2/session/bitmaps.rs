@@ -5,11 +5,10 @@
 mod changes;
 mod content;
 
-use journal::Disk;
+use journal::{Disk, RangeSet};
 use zerocopy::IntoBytes;
 
 use super::Session;
-use super::ranges::RangeSet;
 use crate::qcow2::bitmap::{
     Bitmap, FLAG_AUTO, FLAG_IN_USE, RawDirectoryEntry, TYPE_DIRTY, directory_entry_size, read_directory,
 };

@@ -1,7 +1,8 @@
 //! From the session's state to the file's.
 
-use super::ranges::RangeSet;
 use super::{Mode, Session};
+use journal::RangeSet;
+
 use crate::error::ResultExt;
 use crate::qcow2::flip::Flip;
 use crate::qcow2::geometry::HostCluster;

@@ -11,7 +11,7 @@
 //!   empty         nothing left but what shows through
 //!     │
 //!   tables        L1 and L2 tables        space   reference counts and free clusters
-//!     └──────────── cache · ranges ─────────┘
+//!     └──────────── cache ─────────────────┘
 //!   commit        write all of it, then the header
 //! ```
 //!
@@ -33,7 +33,6 @@ mod edit;
 mod empty;
 mod fill;
 mod preallocate;
-pub(super) mod ranges;
 mod references;
 mod snapshots;
 mod space;
@@ -41,11 +40,10 @@ mod tables;
 
 use std::sync::Arc;
 
-use journal::Disk;
+use journal::{Disk, RangeSet};
 
 use self::bitmaps::BitmapSet;
 pub use self::preallocate::Layout;
-use self::ranges::RangeSet;
 use self::space::Space;
 use self::tables::Tables;
 use super::entry::{ClusterKind, L1Entry, L2Entry};

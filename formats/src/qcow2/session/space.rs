@@ -15,12 +15,11 @@ mod settle;
 use std::ops::Range;
 use std::sync::Arc;
 
-use journal::Disk;
+use journal::{Disk, RangeSet};
 
 pub(super) use self::references::Shared;
 use super::Mode;
 use super::cache::Cache;
-use super::ranges::RangeSet;
 use crate::error::ResultExt;
 use crate::qcow2::entry::RefcountTableEntry;
 use crate::qcow2::geometry::{Geometry, HostCluster};

@@ -1,12 +1,13 @@
 //! The end of a session: final counts, and the refcount table's place.
 
 use super::{Space, beyond_limit};
+use journal::RangeSet;
+
 use crate::Result;
 use crate::error::ResultExt;
 use crate::qcow2::geometry::{HostCluster, TABLE_ENTRY_SIZE};
 use crate::qcow2::header::TableLocation;
 use crate::qcow2::session::Mode;
-use crate::qcow2::session::ranges::RangeSet;
 
 impl Space {
     /// Whether anything of the counts differs from the committed state.

@@ -1,36 +1,39 @@
-//! A set of cluster numbers, kept as runs.
+//! A set of numbers, offsets or clusters, kept as runs.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A set of numbers that mostly come in runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::qcow2) struct RangeSet {
+pub struct RangeSet {
     /// Start to end of each run; runs neither overlap nor touch.
     runs: BTreeMap<u64, u64>,
 }
 
 impl RangeSet {
-    pub(in crate::qcow2) fn is_empty(&self) -> bool {
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    pub(in crate::qcow2) fn contains(&self, value: u64) -> bool {
+    /// Whether a number is in it.
+    pub fn contains(&self, value: u64) -> bool {
         self.run_at(value).is_some()
     }
 
     /// The run that holds `value`.
-    pub(in crate::qcow2) fn run_at(&self, value: u64) -> Option<Range<u64>> {
+    pub fn run_at(&self, value: u64) -> Option<Range<u64>> {
         let (&start, &end) = self.runs.range(..=value).next_back()?;
         (value < end).then_some(start..end)
     }
 
     /// Where the first run from `value` on begins.
-    pub(in crate::qcow2) fn next_start(&self, value: u64) -> Option<u64> {
+    pub fn next_start(&self, value: u64) -> Option<u64> {
         self.runs.range(value..).next().map(|(&start, _)| start)
     }
 
-    pub(in crate::qcow2) fn insert(&mut self, range: Range<u64>) {
+    /// Adds every number of a range.
+    pub fn insert(&mut self, range: Range<u64>) {
         let Range { mut start, mut end } = range;
         if start >= end {
             return;
@@ -46,7 +49,8 @@ impl RangeSet {
         self.runs.insert(start, end);
     }
 
-    pub(in crate::qcow2) fn remove(&mut self, range: Range<u64>) {
+    /// Takes every number of a range out.
+    pub fn remove(&mut self, range: Range<u64>) {
         let Range { start, end } = range;
         if start >= end {
             return;
@@ -67,7 +71,7 @@ impl RangeSet {
     }
 
     /// The runs, ascending.
-    pub(in crate::qcow2) fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + '_ {
         self.runs.iter().map(|(&start, &end)| start..end)
     }
 }
