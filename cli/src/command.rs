@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 
 use formats::{OpenContext, PermissiveGate};
-use journal::RealFs;
+use journal::Fs;
 
 use crate::getopt::{Occurrence, Parsed};
 use crate::output::Output;
@@ -226,12 +226,14 @@ pub(crate) struct Env<'a> {
     pub(crate) program: &'a Program,
     /// Standard output.
     pub(crate) out: &'a Output,
+    /// The files, as the command's transaction shows them.
+    pub(crate) fs: &'a dyn Fs,
 }
 
 impl Env<'_> {
-    /// What opening images needs: the real files, and no gate.
-    pub(crate) fn context(&self) -> OpenContext<'static> {
-        OpenContext { fs: &RealFs, gate: &PermissiveGate }
+    /// What opening images needs: the files, and no gate.
+    pub(crate) fn context(&self) -> OpenContext<'_> {
+        OpenContext { fs: self.fs, gate: &PermissiveGate }
     }
 }
 

@@ -18,9 +18,11 @@ mod program;
 mod progress;
 mod report;
 mod selector;
+mod signals;
 mod size;
 mod top;
 mod trace;
+mod transact;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use crate::output::Output;
 use crate::program::Program;
 use crate::report::Failure;
 use crate::trace::Trace;
+use crate::transact::transact;
 use crate::{commands, help};
 
 /// The options before the command's name.
@@ -68,7 +69,7 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
     };
     tracing::debug!(command = command.name, "Begins.");
     let args = Args::new(getopt::parse(args, command.options, program.dialect(), order));
-    let outcome = (command.run)(&Env { program, out }, &args);
+    let outcome = transact(out, |fs| (command.run)(&Env { program, out, fs }, &args));
     tracing::debug!(?outcome, "Ends.");
     match outcome {
         Ok(code) => code,

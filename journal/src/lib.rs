@@ -49,4 +49,4 @@ pub use ranges::RangeSet;
 pub use real::RealFs;
 pub use recovery::{Finding, Outcome, Recovery};
 pub use sim::SimFs;
-pub use transaction::Transaction;
+pub use transaction::{Interrupt, Transaction};

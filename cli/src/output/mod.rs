@@ -39,6 +39,11 @@ impl Output {
         self.print("\n");
     }
 
+    /// Drops what was gathered and not written yet.
+    pub(crate) fn forget(&self) {
+        self.lock().gathered.clear();
+    }
+
     /// Writes what was gathered, so that a reader sees it now.
     pub(crate) fn flush(&self) {
         self.lock().drain();

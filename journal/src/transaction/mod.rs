@@ -19,6 +19,7 @@ mod commit;
 mod disk;
 mod draft;
 mod file;
+mod interrupt;
 mod names;
 mod overlay;
 mod shared;
@@ -31,6 +32,7 @@ pub(crate) use apply::{Work, apply};
 use disk::Handle;
 use draft::TransactionDraft;
 use file::{Member, Standing};
+pub use interrupt::Interrupt;
 use names::{Names, Standpoint};
 pub(crate) use overlay::{Bytes, Overlay, SourceFile};
 use shared::{Shared, lock};
@@ -52,19 +54,14 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Begins. Once `interrupt` is set, every further step fails with
+    /// Begins. Once `interrupt` is requested, every further step fails with
     /// [`ErrorKind::Interrupted`], up to the commit.
-    pub fn begin(fs: Arc<dyn Fs>, interrupt: Arc<AtomicBool>) -> Self {
+    pub fn begin(fs: Arc<dyn Fs>, interrupt: Arc<dyn Interrupt>) -> Self {
         Self {
             shared: Arc::new(Shared::new(fs, interrupt)),
             members: Mutex::default(),
             names: Arc::default(),
         }
-    }
-
-    /// Whether nothing would be lost if the process ended now.
-    pub fn is_idle(&self) -> bool {
-        lock(&self.members).is_empty() && lock(&self.names).is_empty()
     }
 
     /// The files that are changed, made, moved and removed, symbolic links resolved.
@@ -189,6 +186,7 @@ impl Fs for Transaction {
         let inner = self.shared.fs.draft(target, options)?;
         let member = Member::new(&self.shared, real, inner.disk(), Standing::Draft)?;
         let member = Arc::new(member);
+        self.shared.add_member(&member);
         let disk = self.handle(Arc::clone(&member), Access::Write);
         Ok(Box::new(TransactionDraft::new(inner, member, disk, Arc::clone(&self.names))))
     }
@@ -240,7 +238,7 @@ pub(crate) fn look_through(fs: &Arc<dyn Fs>, path: &Path, future: Future) -> Res
         Future::At(hidden) => return fs.open(&hidden, OpenOptions::READ),
         Future::Replaced { overlay, len } => (overlay, len),
     };
-    let shared = Arc::new(Shared::new(Arc::clone(fs), Arc::default()));
+    let shared = Arc::new(Shared::new(Arc::clone(fs), Arc::new(AtomicBool::new(false))));
     let disk = fs.open(path, OpenOptions::READ)?;
     let member = Member::new(&shared, path.to_owned(), disk, Standing::Known)?;
     {

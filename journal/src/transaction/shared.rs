@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::file::{Member, Standing};
+use super::interrupt::Interrupt;
 use super::overlay::{Bytes, SourceFile};
 use crate::log::{MAX_PATCH, Writer};
 use crate::place::journal_of;
@@ -15,7 +16,7 @@ use crate::{Disk, DiskStatus, Error, ErrorKind, Fs, Held, Result};
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
-    interrupt: Arc<AtomicBool>,
+    interrupt: Arc<dyn Interrupt>,
     handles: AtomicU64,
     replacements: AtomicU64,
     /// The journal, once there is something in it.
@@ -54,7 +55,7 @@ pub(super) struct Source {
 }
 
 impl Shared {
-    pub(super) fn new(fs: Arc<dyn Fs>, interrupt: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(fs: Arc<dyn Fs>, interrupt: Arc<dyn Interrupt>) -> Self {
         Self {
             fs,
             interrupt,
@@ -69,6 +70,7 @@ impl Shared {
 
     /// Makes a file known that the transaction changes.
     pub(super) fn add_member(&self, member: &Arc<Member>) {
+        self.interrupt.arm();
         lock(&self.members).push(Arc::downgrade(member));
     }
 
@@ -84,7 +86,7 @@ impl Shared {
 
     /// Fails once the user has asked to stop.
     pub(super) fn check(&self) -> Result<()> {
-        if !self.interrupt.load(Ordering::Relaxed) {
+        if !self.interrupt.is_requested() {
             return Ok(());
         }
         let error = Error::new(ErrorKind::Interrupted, "go on with", Path::new(""), None);
