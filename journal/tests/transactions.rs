@@ -273,7 +273,7 @@ fn readers_see_through_a_journal_that_they_cannot_finish() {
 fn an_interrupt_rolls_back() {
     let fs = images();
     let interrupt = Arc::new(AtomicBool::new(false));
-    let transaction = Transaction::begin(Arc::new(fs.clone()), Arc::clone(&interrupt));
+    let transaction = Transaction::begin(Arc::new(fs.clone()), Arc::clone(&interrupt) as _);
     change(&transaction).unwrap();
     interrupt.store(true, Ordering::SeqCst);
     assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::Interrupted);
