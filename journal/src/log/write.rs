@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::record::{FileRecord, LengthRecord, NameRecord, Patch};
 use super::{FRAME_HEADER_LEN, HEADER_LEN, Kind, MAGIC, MAX_PAYLOAD, VERSION, chain};
@@ -9,6 +10,9 @@ use crate::{Disk, Result};
 
 /// Frames are gathered to this many bytes before they are written.
 const BUFFER: usize = 256 << 10;
+
+/// So long the journal's time of change is taken for now.
+const FRESH: Duration = Duration::from_millis(50);
 
 /// A journal that is being written.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(crate) struct Writer {
     chain: u32,
     frames: u64,
     hasher: blake3::Hasher,
+    /// When it was made durable.
+    synced: Instant,
 }
 
 impl Writer {
@@ -29,7 +35,7 @@ impl Writer {
         let (header, checksum) = header(salt());
         let mut hasher = blake3::Hasher::new();
         hasher.update(&header);
-        Self { disk, chain: checksum, buffer: header, at: 0, frames: 0, hasher }
+        Self { disk, chain: checksum, buffer: header, at: 0, frames: 0, hasher, synced: Instant::now() }
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
@@ -68,10 +74,23 @@ impl Writer {
         self.flush()
     }
 
-    /// Shows that the program is still there, as far as the journal's time of change tells it.
-    pub(crate) fn live(&mut self) -> Result<()> {
+    /// Makes the journal durable.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.disk.sync()?;
+        self.synced = Instant::now();
+        Ok(())
+    }
+
+    /// Shows that the program which applies the journal is still there, as far as the journal's
+    /// time of change has grown old: a file that was changed much later is taken for one that
+    /// somebody else changed.
+    pub(crate) fn show_life(&mut self) -> Result<()> {
+        if self.synced.elapsed() < FRESH {
+            return Ok(());
+        }
         self.frame(Kind::Alive, &[])?;
-        self.flush()
+        self.sync()
     }
 
     fn frame(&mut self, kind: Kind, payload: &[u8]) -> Result<()> {

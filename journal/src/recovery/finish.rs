@@ -45,6 +45,7 @@ impl<'a> Finishing<'a> {
                 continue;
             };
             let overlay = judgement.overlay(self.journal, number)?;
+            self.journal.show_life()?;
             let mut lengths = self.journal.lengths.iter().filter(|record| record.file == number);
             let len = lengths.next().map(|record| record.after);
             apply(&Work { disk, overlay: &overlay, len })?;

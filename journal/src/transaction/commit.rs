@@ -182,8 +182,7 @@ impl Commit<'_> {
             writer.name(&NameRecord { change, identity, replaced })?;
             planned.push((stage, draft));
         }
-        writer.flush()?;
-        writer.disk().sync()?;
+        writer.sync()?;
         self.shared.fs.sync_directory(directory_of(journal))?;
         let mut staged: Vec<(StageNames, StagedFile)> = Vec::new();
         for (stage, draft) in planned {
@@ -225,7 +224,7 @@ impl Commit<'_> {
         self.point(decided)?;
         self.shared.check()?;
         writer.commit()?;
-        writer.disk().sync()?;
+        writer.sync()?;
         let directories = decided.pointers.iter().chain([&journal]).map(|path| directory_of(path));
         self.sync_directories(directories)
     }

@@ -177,7 +177,7 @@ impl Shared {
 
     /// Shows that the program which applies the journal is there.
     pub(super) fn show_life(&self) -> Result<()> {
-        lock(&self.journal).as_mut().map_or(Ok(()), |open| open.writer.live())
+        lock(&self.journal).as_mut().map_or(Ok(()), |open| open.writer.show_life())
     }
 
     /// The journal, if there is one, which nobody writes any more.

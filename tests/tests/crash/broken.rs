@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{
     Allocate, Claim, Disk, DiskStatus, Draft, DraftOptions, Extent, Fs, Held, OpenOptions, Result,
-    StagedFile, Zeroing,
+    StageNames, StagedFile, Zeroing,
 };
 
 /// A rule of the protocol, and so a way to break it.
@@ -123,8 +123,12 @@ impl Draft for BrokenDraft {
         self.inner.publish()
     }
 
-    fn stage(self: Box<Self>) -> Result<StagedFile> {
-        self.inner.stage()
+    fn stage_names(&self) -> Option<StageNames> {
+        self.inner.stage_names()
+    }
+
+    fn stage(self: Box<Self>, names: &StageNames) -> Result<StagedFile> {
+        self.inner.stage(names)
     }
 }
 
