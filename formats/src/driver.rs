@@ -68,6 +68,11 @@ pub trait Driver: Debug + Send + Sync {
         let _ = tell;
         Err(crate::Error::unsupported("This image format does not support checks"))
     }
+
+    /// How its metadata is repaired, if it can be.
+    fn repairer(&self) -> Option<&dyn crate::Repairer> {
+        None
+    }
 }
 
 /// How an image is changed.
@@ -281,6 +286,10 @@ pub struct CheckReport {
     pub leaks: u64,
     /// Things that could not be checked.
     pub check_errors: u64,
+    /// Errors that a repair has repaired.
+    pub corruptions_fixed: u64,
+    /// Leaks that a repair has repaired.
+    pub leaks_fixed: u64,
     /// Bytes up to the end of the last used cluster.
     pub image_end_offset: Option<u64>,
     /// Clusters in the virtual disk.

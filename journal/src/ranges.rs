@@ -16,6 +16,11 @@ impl RangeSet {
         self.runs.is_empty()
     }
 
+    /// How many runs there are.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Whether a number is in it.
     pub fn contains(&self, value: u64) -> bool {
         self.run_at(value).is_some()

@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 
-use formats::{CacheMode, CheckReport, Finding, Format, OpenFlags, json};
+use formats::{CacheMode, CheckReport, Finding, Format, OpenFlags, Repair, json};
+use journal::Access;
 use serde_json::{Value, json as value};
-use store::ops::check::{self, Verdict};
+use store::ops::check::{self, News, Verdict};
 
 use crate::command::{
     Args, Command, Env, FILENAME, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, OUTPUT, Opt, QUIET,
@@ -48,13 +49,13 @@ const NO_CHECK: u8 = 63;
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let mut subject = Subject::default();
-    let (mut quiet, mut repair, mut cache) = (false, false, None);
+    let (mut quiet, mut repair, mut cache) = (false, None, None);
     for option in args.options() {
         let option = option?;
         match option.id {
             Id::Quiet => quiet = true,
             Id::Cache => cache = Some(option.text().into_owned()),
-            Id::Repair => repair = wants_repair(&option.text())?,
+            Id::Repair => repair = Some(what_to_repair(&option.text())?),
             _ => subject.take(&option)?,
         }
     }
@@ -64,33 +65,45 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
         None => CacheMode::WRITEBACK,
         Some(mode) => image::cache_mode(&mode, || format!("Invalid source cache option: {mode}"))?,
     };
-    if repair {
-        return Err(Failure::message("Repairing images is not supported yet"));
-    }
-    let image = name.open(&env.context(), OpenFlags { check: true, cache, ..subject.flags() })?;
-    let mut tell = |finding| match finding {
-        Finding::Line(line) => stderr_line(line.as_bytes()),
-        Finding::Complaint(line) => env.program.complain(line.as_bytes()),
+    let access = if repair.is_some() { Access::Write } else { Access::Read };
+    let image = name.open(&env.context(), OpenFlags { access, check: true, cache, ..subject.flags() })?;
+    let mut tell = |news: News<'_>| match news {
+        News::Found(Finding::Line(line)) => stderr_line(line.as_bytes()),
+        News::Found(Finding::Complaint(line)) => env.program.complain(line.as_bytes()),
+        News::Repaired(report) if !quiet && subject.form == Form::Human => env.out.print(repaired(report)),
+        News::Repaired(_) => {}
     };
-    let report = match check::check(&image, &mut tell) {
-        Ok(Verdict::Checked(report)) => report,
-        Ok(Verdict::Impossible) => {
-            return Err(Failure::message("This image format does not support checks").with_code(NO_CHECK));
-        }
-        Err(error) => return Err(Failure::message(format!("Check failed: {}", error.report()))),
+    let found = match repair {
+        None => check::check(&image, &mut tell),
+        Some(what) => check::repair(&image, what, &mut tell),
     };
-    if !quiet {
-        match subject.form {
-            Form::Human => env.out.print(human(&report)),
-            Form::Json => env.out.line(json::pretty(&as_json(&report, operand, image.format()))),
+    let print = |report: &CheckReport| match subject.form {
+        _ if quiet => {}
+        Form::Human => env.out.print(human(report)),
+        Form::Json => env.out.line(json::pretty(&as_json(report, operand, image.format()))),
+    };
+    match found {
+        Verdict::Checked(report) => {
+            print(&report);
+            verdict(&report)
+        }
+        Verdict::Impossible => {
+            Err(Failure::message("This image format does not support checks").with_code(NO_CHECK))
+        }
+        Verdict::Failed { report, reason } => {
+            // Programs that asked for a repair are told how far it came; qemu-img leaves them without.
+            if repair.is_some() && subject.form == Form::Json && !env.program.is_stock() {
+                print(&report);
+            }
+            Err(Failure::message(format!("Check failed: {}", reason.report())))
         }
     }
-    verdict(&report)
 }
 
-fn wants_repair(what: &str) -> Result<bool, Failure> {
+fn what_to_repair(what: &str) -> Result<Repair, Failure> {
     match what {
-        "leaks" | "all" => Ok(true),
+        "leaks" => Ok(Repair::Leaks),
+        "all" => Ok(Repair::All),
         _ => Err(Failure::usage(format!("--repair (-r) expects 'leaks' or 'all' not '{what}'"))),
     }
 }
@@ -102,6 +115,14 @@ fn verdict(report: &CheckReport) -> Outcome {
         CheckReport { leaks: 1.., .. } => Ok(LEAKS),
         _ => Ok(SUCCESS),
     }
+}
+
+fn repaired(report: &CheckReport) -> String {
+    format!(
+        "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} corruptions\n\n\
+         Double checking the fixed image now...\n",
+        report.leaks_fixed, report.corruptions_fixed
+    )
 }
 
 fn human(report: &CheckReport) -> String {
@@ -152,8 +173,10 @@ fn as_json(report: &CheckReport, filename: &OsStr, format: Format) -> Value {
         ("compressed-clusters", count(report.compressed_clusters)),
         ("total-clusters", count(report.total_clusters)),
         ("corruptions", count(report.corruptions)),
+        ("corruptions-fixed", count(report.corruptions_fixed)),
         ("check-errors", value!(report.check_errors)),
         ("leaks", count(report.leaks)),
+        ("leaks-fixed", count(report.leaks_fixed)),
         ("allocated-clusters", count(report.allocated_clusters)),
         ("filename", value!(filename.to_string_lossy())),
         ("format", value!(format.name())),

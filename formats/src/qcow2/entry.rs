@@ -69,6 +69,18 @@ impl L1Entry {
         self.0 & COPIED != 0
     }
 
+    /// The entry for the same table at another cluster-aligned offset.
+    #[must_use]
+    pub fn moved_to(self, table: HostOffset) -> Self {
+        Self(self.0 & !OFFSET | table.0 & OFFSET)
+    }
+
+    /// The entry saying whether the table may be written in place.
+    #[must_use]
+    pub fn owned(self, ownership: Ownership) -> Self {
+        Self(self.0 & !COPIED | ownership.bits())
+    }
+
     /// Whether bits are set that must not be.
     pub fn has_reserved_bits(self) -> bool {
         self.0 & L1_RESERVED != 0
@@ -221,6 +233,12 @@ impl L2Entry {
     /// Whether the cluster may be written in place.
     pub fn is_copied(self) -> bool {
         self.descriptor & COPIED != 0
+    }
+
+    /// The entry saying whether the cluster may be written in place.
+    #[must_use]
+    pub fn owned(self, ownership: Ownership) -> Self {
+        Self { descriptor: self.descriptor & !COPIED | ownership.bits(), ..self }
     }
 
     /// Whether the cluster is compressed.

@@ -15,7 +15,7 @@
 //! * [`table`], [`cache`], [`map`]: from guest offsets to runs.
 //! * [`snapshot`], [`bitmap`]: what else an image holds.
 //! * `luks`: what can be told of an encrypted image.
-//! * `check`: whether all of it fits together.
+//! * `check`: whether all of it fits together. `repair`: making it so.
 //! * [`open`]: all of it put together; [`details`]: what a person is told of it.
 //! * [`create`], [`session`], [`writer`]: new images and changes to existing ones.
 
@@ -36,6 +36,7 @@ pub(crate) mod measure;
 pub mod open;
 mod preallocation;
 pub mod refcount;
+mod repair;
 pub mod session;
 pub mod snapshot;
 pub mod table;
@@ -62,7 +63,8 @@ use self::table::{L2Table, L2Tables};
 use self::writer::Qcow2Writer;
 use crate::{
     BackingReference, BitmapInfo, Bitmaps, CheckReport, Driver, Error, Finding, Format, FormatDetails,
-    GuestOffset, Holes, ImageFile, Mapping, Result, SnapshotInfo, Snapshots, Writer,
+    GuestOffset, Holes, ImageFile, Mapping, Repair, Repaired, Repairer, Result, SnapshotInfo, Snapshots,
+    Writer,
 };
 
 /// An opened qcow2 image.
@@ -234,6 +236,16 @@ impl Driver for Qcow2 {
 
     fn check(&self, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport> {
         check::check(self, tell)
+    }
+
+    fn repairer(&self) -> Option<&dyn Repairer> {
+        Some(self)
+    }
+}
+
+impl Repairer for Qcow2 {
+    fn repair(&self, what: Repair, tell: &mut dyn FnMut(Finding)) -> Repaired {
+        repair::repair(self, what, tell)
     }
 }
 

@@ -10,10 +10,11 @@ use super::Qcow2;
 use super::bitmap::{self, Bitmap};
 use super::cache::L2Cache;
 use super::extension::BitmapsState;
-use super::feature::Autoclear;
+use super::feature::{Autoclear, Incompatible};
 use super::geometry::{Geometry, Version};
 use super::header::{Header, Purpose, TableLocation, check_l1};
 use super::luks::LuksHeader;
+use super::repair;
 use super::snapshot::{self, SnapshotTable};
 use super::table::read_l1;
 use crate::error::ResultExt;
@@ -46,6 +47,19 @@ impl fmt::Debug for OpenRequest<'_> {
 impl Qcow2 {
     /// Opens an image.
     pub fn open(file: Arc<dyn Disk>, request: &OpenRequest<'_>) -> Result<Self> {
+        let image = Self::read(file, request)?;
+        if request.flags.check || request.flags.access == Access::Read {
+            return Ok(image);
+        }
+        if image.header.incompatible.contains(Incompatible::DIRTY) {
+            repair::repair_dirty(&image)?;
+            return image.read_again(request.flags)?.with_writer();
+        }
+        image.with_writer()
+    }
+
+    /// Reads everything that an image is opened for.
+    fn read(file: Arc<dyn Disk>, request: &OpenRequest<'_>) -> Result<Self> {
         let purpose = if request.flags.check { Purpose::Check } else { Purpose::Use(request.flags.access) };
         let header = Header::read(&*file, purpose)?;
         let geometry = header.geometry();
@@ -64,7 +78,7 @@ impl Qcow2 {
             Purpose::Check => SnapshotTable::default(),
         };
         let bitmaps = read_bitmaps(&*file, &header, &geometry)?;
-        let image = Self {
+        Ok(Self {
             file,
             data_file,
             backing: header.backing(),
@@ -80,8 +94,14 @@ impl Qcow2 {
             luks,
             header,
             writer: None,
-        };
-        if purpose == Purpose::Use(Access::Write) { image.with_writer() } else { Ok(image) }
+        })
+    }
+
+    /// The image as it is in the file now.
+    pub(super) fn read_again(&self, flags: &OpenFlags) -> Result<Self> {
+        let gone = |_: &[u8]| Err(Error::invalid("The external data file was not opened"));
+        let request = OpenRequest { flags, data_file: self.data_file.as_ref(), open_data_file: &gone };
+        Self::read(Arc::clone(&self.file), &request)
     }
 
     /// The image as of a snapshot: its L1 table in place of the active one. The size stays.

