@@ -3,6 +3,7 @@
 //! An operation takes a typed request and returns a typed result. It prints nothing and parses no
 //! arguments.
 
+pub mod catalog;
 mod copy;
 mod name;
 pub mod ops;

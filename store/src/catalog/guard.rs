@@ -1,0 +1,116 @@
+//! Who would be harmed if an image changed.
+//!
+//! The catalog says who may depend on an image; each of them is looked at before it counts, so a
+//! catalog that is out of date refuses nothing.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use formats::{OpenContext, PermissiveGate};
+use journal::Fs;
+
+use super::images::{Entry, by_identity, by_path};
+use super::observe::{self, Mark, Observation, Reading, Role};
+use super::{Catalog, Place, Result};
+
+/// An image that depends on another, as its own header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it needs the other for.
+    pub role: Role,
+    /// The image that it names: the one that was asked for, or one that depends on it.
+    pub base: PathBuf,
+    /// How it names that.
+    pub name: std::ffi::OsString,
+    /// Its format.
+    pub format: String,
+}
+
+/// The images that are known to depend on the one at `path`, directly or through others, by the
+/// catalog that the environment names. Those in `except` and what stands on them are left out.
+///
+/// Without a catalog that can be used nobody is known.
+pub fn known_dependents(fs: &dyn Fs, path: &Path, except: &[PathBuf]) -> Vec<Dependent> {
+    let Some(place) = Place::from_environment().filter(Place::exists) else { return Vec::new() };
+    let context = OpenContext { fs, gate: &PermissiveGate };
+    let found = Catalog::open(&place).and_then(|mut catalog| {
+        catalog.absorb(&context)?;
+        dependents(&catalog, &context, path, except)
+    });
+    found.unwrap_or_else(|error| {
+        tracing::warn!(catalog = %place.path().display(), %error, "The catalog cannot be asked for dependents.");
+        Vec::new()
+    })
+}
+
+/// The same, by a catalog that is open.
+pub fn dependents(
+    catalog: &Catalog,
+    context: &OpenContext<'_>,
+    path: &Path,
+    except: &[PathBuf],
+) -> Result<Vec<Dependent>> {
+    let path = observe::resolve(context.fs, path)?;
+    let mut met: HashSet<PathBuf> =
+        except.iter().filter_map(|path| observe::resolve(context.fs, path).ok()).collect();
+    met.insert(path.clone());
+    let mut found = Vec::new();
+    let mut bases = vec![path];
+    while let Some(base) = bases.pop() {
+        for candidate in candidates(catalog, context.fs, &base)? {
+            if met.contains(&candidate.path) {
+                continue;
+            }
+            if let Some(dependent) = confirm(context, &candidate, &base) {
+                met.insert(candidate.path.clone());
+                bases.push(candidate.path);
+                found.push(dependent);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Images that were seen to name the file at `base`, by whatever name it had.
+fn candidates(catalog: &Catalog, fs: &dyn Fs, base: &Path) -> Result<Vec<Entry>> {
+    let identity = Mark::of(fs, base).ok().flatten().map(|mark| mark.identity);
+    let rows = catalog.run(|db| {
+        let mut rows: Vec<i64> = by_path(db, base)?.into_iter().map(|entry| entry.id).collect();
+        if let Some(identity) = identity {
+            rows.extend(by_identity(db, identity)?.into_iter().map(|entry| entry.id));
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    })?;
+    let mut all = Vec::new();
+    for id in rows {
+        all.extend(catalog.overlays(id)?);
+    }
+    Ok(all)
+}
+
+/// Looks into the header of an image for the name of `base`.
+fn confirm(context: &OpenContext<'_>, candidate: &Entry, base: &Path) -> Option<Dependent> {
+    let reading = match candidate.format.as_deref() {
+        Some("raw") => Reading::Raw,
+        _ => Reading::Probed,
+    };
+    let found: Observation = observe::observe(context, &candidate.path, reading).ok().flatten()?;
+    let need = found.needs.into_iter().find(|need| is_same(context.fs, &need.path, base))?;
+    Some(Dependent {
+        path: found.path,
+        role: need.role,
+        base: base.to_owned(),
+        name: need.name,
+        format: found.mark.format.name().to_owned(),
+    })
+}
+
+/// Whether two resolved paths lead to one file. Where nothing is, the names decide.
+fn is_same(fs: &dyn Fs, one: &Path, two: &Path) -> bool {
+    let identity = |path: &Path| fs.status(path).ok().flatten().map(|status| status.identity);
+    one == two || identity(one).is_some_and(|one| identity(two) == Some(one))
+}
