@@ -86,7 +86,6 @@ impl Opt {
     }
 
     /// The same option as one that does not exist under qemu-img's name.
-    #[allow(dead_code, reason = "the guard's options come with the commands that they belong to")]
     pub(crate) const fn own(self) -> Self {
         Self { own: true, ..self }
     }
@@ -124,6 +123,7 @@ pub(crate) enum Id {
     Create,
     Delete,
     Depth,
+    Digest,
     Disable,
     Drop,
     Enable,
@@ -230,9 +230,19 @@ pub(crate) struct Env<'a> {
     pub(crate) fs: &'a dyn Fs,
 }
 
-impl Env<'_> {
+/// Whether images that need the one that is changed count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Force {
+    /// They stop the command.
+    #[default]
+    Off,
+    /// They do not.
+    On,
+}
+
+impl<'a> Env<'a> {
     /// What opening images needs: the files, and no gate.
-    pub(crate) fn context(&self) -> OpenContext<'_> {
+    pub(crate) fn context(&self) -> OpenContext<'a> {
         OpenContext { fs: self.fs, gate: &PermissiveGate }
     }
 }
@@ -277,6 +287,15 @@ pub(crate) const FORCE_SHARE: Opt = Opt::new(
     Value::None,
     "read although another process may be writing",
 );
+/// `--force`, for commands that the guard of dependents may refuse.
+pub(crate) const FORCE: Opt = Opt::new(
+    Id::Force,
+    None,
+    &["force"],
+    Value::None,
+    "do it although other images are known to need this one",
+)
+.own();
 /// `--output`
 pub(crate) const OUTPUT: Opt =
     Opt::new(Id::Output, None, &["output"], Value::Required("human|json"), "form of the output");

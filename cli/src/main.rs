@@ -9,7 +9,9 @@
 mod command;
 mod commands;
 mod getopt;
+mod guard;
 mod help;
+mod history;
 mod image;
 mod object;
 mod options_help;

@@ -110,8 +110,12 @@ impl Failure {
         self.code
     }
 
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// What it says, without the program's name.
-    #[cfg(test)]
     pub(crate) fn text(&self) -> String {
         match &self.kind {
             Kind::Help | Kind::Answer(_) | Kind::Silent => String::new(),
@@ -133,6 +137,13 @@ impl From<formats::Error> for Failure {
 impl From<journal::Error> for Failure {
     fn from(error: journal::Error) -> Self {
         formats::Error::from(error).into()
+    }
+}
+
+impl From<store::catalog::CatalogError> for Failure {
+    fn from(error: store::catalog::CatalogError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { hint, ..Self::message(error.to_string()) }
     }
 }
 

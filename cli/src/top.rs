@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use crate::command::{Args, Command, Env, Id, Opt, Value};
 use crate::getopt::{self, Order};
+use crate::history::Begun;
 use crate::output::Output;
 use crate::program::Program;
 use crate::report::Failure;
@@ -63,13 +64,14 @@ fn before_command(program: &Program, args: &Args) -> Result<(&'static Command, V
 }
 
 fn run_command(program: &Program, command: &'static Command, args: &[OsString], out: &Output) -> u8 {
+    let begun = Begun::now(program, command.name, args);
     let order = match std::env::var_os("POSIXLY_CORRECT") {
         Some(_) => Order::OptionsFirst,
         None => Order::Permute,
     };
     tracing::debug!(command = command.name, "Begins.");
     let args = Args::new(getopt::parse(args, command.options, program.dialect(), order));
-    let outcome = transact(out, |fs| (command.run)(&Env { program, out, fs }, &args));
+    let outcome = transact(out, &begun, |fs| (command.run)(&Env { program, out, fs }, &args));
     tracing::debug!(?outcome, "Ends.");
     match outcome {
         Ok(code) => code,

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use formats::create::{CreateOptions, CreateRequest, NewImage, OptionList, OptionTable, creatable, create};
@@ -11,6 +11,8 @@ use formats::open::open_backing;
 use formats::options::DriverName;
 use formats::{Durability, Error, Format, OpenContext, OpenFlags, Result};
 use journal::DiskKind;
+
+use crate::name::file_of_name;
 
 /// An image to be made, as a person asks for it.
 #[derive(Debug, Clone)]
@@ -38,6 +40,11 @@ pub(crate) struct TargetPlan<'a> {
 }
 
 impl NewTarget {
+    /// The file that it shall be, found by looking at the name alone.
+    pub fn file(&self) -> Option<PathBuf> {
+        file_of_name(&self.filename)
+    }
+
     /// Finds out what the request means for an image of that many bytes.
     pub(crate) fn plan(&self, size: u64) -> Result<TargetPlan<'_>> {
         let format = creatable(&self.format)?;

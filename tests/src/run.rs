@@ -28,6 +28,7 @@ pub struct Run {
     timeout: Duration,
     address_space: Option<u64>,
     path: Option<OsString>,
+    catalog: OsString,
 }
 
 impl Run {
@@ -42,6 +43,7 @@ impl Run {
             timeout: Duration::from_secs(60),
             address_space: None,
             path: None,
+            catalog: OsString::new(),
         }
     }
 
@@ -87,6 +89,13 @@ impl Run {
         self
     }
 
+    /// Lets it use the catalog of that name; without this it has none.
+    #[must_use]
+    pub fn catalog(mut self, path: impl Into<OsString>) -> Self {
+        self.catalog = path.into();
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Outcome {
         let started = Instant::now();
@@ -126,6 +135,7 @@ impl Run {
             .env_clear()
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
+            .env("TXIMG_CATALOG", &self.catalog)
             .stdin(if self.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

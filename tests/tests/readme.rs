@@ -90,7 +90,9 @@ fn run(block: &Block) -> Vec<String> {
     let mut failures = Vec::new();
     for example in &block.examples {
         let command = ["-c", &example.command];
-        let outcome = Run::new(Path::new("/bin/sh"), scene.path()).args(command).path(&path).run();
+        let catalog = bin.path().join("catalog.sqlite");
+        let outcome =
+            Run::new(Path::new("/bin/sh"), scene.path()).args(command).path(&path).catalog(catalog).run();
         let output = outcome.out() + &outcome.err();
         if !outcome.success() {
             failures.push(format!("{}: {}: {output}", example.command, outcome.status_text()));

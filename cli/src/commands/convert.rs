@@ -5,10 +5,14 @@ use std::ffi::{OsStr, OsString};
 use formats::OpenFlags;
 use formats::create::OptionList;
 use journal::Access;
+use store::catalog::Spared;
 use store::ops::convert::{BitmapPolicy, Content, Convert, Target, Transfer, UnreadablePolicy};
 use store::{NewTarget, SnapshotSelector};
 
-use crate::command::{Args, Command, Env, FORCE_SHARE, HELP, IMAGE_OPTS, Id, OBJECT, Opt, QUIET, Value};
+use crate::command::{
+    Args, Command, Env, FORCE, FORCE_SHARE, Force, HELP, IMAGE_OPTS, Id, OBJECT, Opt, QUIET, Value,
+};
+use crate::guard::Change;
 use crate::image::{self, NameForm};
 use crate::object::Objects;
 use crate::progress::{Meter, Wanted};
@@ -149,6 +153,7 @@ pub(crate) const COMMAND: Command = Command {
         .extra(&["no-create"]),
         Opt::new(Id::Progress, Some('p'), &["progress"], Value::None, "print how far the work is")
             .extra(&["progress"]),
+        FORCE,
     ],
     operands: &[
         ("FILENAME, FILENAME2, ...", "the images to copy, one after another"),
@@ -184,6 +189,7 @@ struct Given {
     salvage: bool,
     parallel: u64,
     rate: Option<u64>,
+    force: Force,
 }
 
 /// Pieces of work in flight if `-m` does not say.
@@ -208,11 +214,21 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     }
     let Some(target) = target else { return Err(Failure::message("Must specify image file name")) };
     let request = given.request(sources, target)?;
+    protect(env, &request.target, given.force)?;
     let wanted = Wanted::from_flags(given.progress, given.quiet);
     let meter = Meter::new(env.out, wanted, 1);
     meter.start();
     request.run(&env.context(), &meter)?;
     Ok(SUCCESS)
+}
+
+/// Images may need what the target holds now.
+fn protect(env: &Env<'_>, target: &Target, force: Force) -> Result<(), Failure> {
+    let (path, change) = match target {
+        Target::New(new) => (new.file(), Change::Replace),
+        Target::Existing { name, .. } => (name.file(), Change::Write),
+    };
+    path.map_or(Ok(()), |path| env.protect(&path, change, force, Spared::default()))
 }
 
 fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
@@ -241,6 +257,7 @@ fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
         salvage: false,
         parallel: PARALLEL,
         rate: None,
+        force: Force::Off,
     };
     let mut objects = Objects::default();
     for option in args.options() {
@@ -263,6 +280,7 @@ fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
             Id::Cache => given.target_cache = text(),
             Id::TargetImageOpts => given.target_form = NameForm::Options,
             Id::NoCreate => given.no_create = true,
+            Id::Force => given.force = Force::On,
             Id::TargetIsZero => given.target_is_zero = true,
             Id::Backing => given.backing = Some(option.value().to_owned()),
             Id::BackingFormat => given.backing_format = Some(option.value().to_owned()),

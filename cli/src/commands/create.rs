@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 
-use formats::create::OptionList;
+use formats::create::{OptionList, file_path};
+use store::catalog::Spared;
 use store::ops::create::{BackingTrust, Create};
 
-use crate::command::{Args, Command, Env, HELP, Id, OBJECT, Opt, QUIET, Value};
+use crate::command::{Args, Command, Env, FORCE, Force, HELP, Id, OBJECT, Opt, QUIET, Value};
+use crate::guard::Change;
 use crate::object::Objects;
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::{options_help, size};
@@ -47,6 +49,7 @@ pub(crate) const COMMAND: Command = Command {
             Value::Required("OPTIONS"),
             "options of the format; '-o help' lists them",
         ),
+        FORCE,
     ],
     operands: &[
         ("FILENAME", "the image to make; replaced if it exists"),
@@ -83,6 +86,9 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     };
     let context = env.context();
     let plan = request.plan(&context)?;
+    if let Ok(path) = file_path(target) {
+        env.protect(&path, Change::Replace, given.force, Spared::default())?;
+    }
     if !given.quiet {
         env.out.line(plan.announcement());
         env.out.flush();
@@ -100,6 +106,7 @@ struct Given {
     backing: Option<OsString>,
     backing_format: Option<OsString>,
     trust: BackingTrust,
+    force: Force,
 }
 
 impl Given {
@@ -111,6 +118,7 @@ impl Given {
             backing: None,
             backing_format: None,
             trust: BackingTrust::Verify,
+            force: Force::Off,
         };
         let mut objects = Objects::default();
         for option in args.options() {
@@ -121,6 +129,7 @@ impl Given {
                 Id::Options => given.options.add(option.value())?,
                 Id::Backing => given.backing = Some(option.value().to_owned()),
                 Id::BackingFormat => given.backing_format = Some(option.value().to_owned()),
+                Id::Force => given.force = Force::On,
                 Id::BackingUnsafe => given.trust = BackingTrust::Blind,
                 _ => objects.define(option.value())?,
             }

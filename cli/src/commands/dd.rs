@@ -7,10 +7,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use formats::OpenFlags;
 use formats::create::OptionList;
 use journal::Access;
+use store::catalog::Spared;
 use store::ops::dd::{Dd, Streams, Target};
 use store::{ImageName, NewTarget, SnapshotSelector};
 
-use crate::command::{Args, Command, Env, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, Opt, Value};
+use crate::command::{
+    Args, Command, Env, FORCE, FORCE_SHARE, FORMAT, Force, HELP, IMAGE_OPTS, Id, OBJECT, Opt, Value,
+};
+use crate::guard::Change;
 use crate::image::{self, NameForm};
 use crate::object::Objects;
 use crate::report::{Failure, Outcome, SUCCESS};
@@ -47,6 +51,7 @@ pub(crate) const COMMAND: Command = Command {
             Value::Required("SNAPSHOT"),
             "read this internal snapshot of INPUT",
         ),
+        FORCE,
     ],
     operands: &[
         ("bs=BLOCK_SIZE", "bytes in a block (512)"),
@@ -69,6 +74,7 @@ struct Given {
     force_share: bool,
     no_create: bool,
     snapshot: Option<SnapshotSelector>,
+    force: Force,
     operands: Operands,
 }
 
@@ -90,6 +96,14 @@ const BLOCK_SIZE: u64 = 512;
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let given = read(env, args)?;
     let request = given.request()?;
+    let (path, change) = match &request.target {
+        Target::New(new) => (new.file(), Change::Replace),
+        Target::Existing { name, .. } => (name.file(), Change::Write),
+        Target::Stream => (None, Change::Write),
+    };
+    if let Some(path) = path {
+        env.protect(&path, change, given.force, Spared::default())?;
+    }
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     request.run(&env.context(), Streams { input: &mut input, output: &mut output })?;
     Ok(SUCCESS)
@@ -103,6 +117,7 @@ fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
         force_share: false,
         no_create: false,
         snapshot: None,
+        force: Force::Off,
         operands: Operands::default(),
     };
     let mut objects = Objects::default();
@@ -115,6 +130,7 @@ fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
             Id::TargetFormat => given.target_format = Some(option.text().into_owned()),
             Id::ForceShare => given.force_share = true,
             Id::NoCreate => given.no_create = true,
+            Id::Force => given.force = Force::On,
             Id::Snapshot => given.snapshot = Some(selector::snapshot(env, &option)?),
             other => unreachable!("{other:?} is not an option of this command"),
         }

@@ -3,6 +3,7 @@
 mod amend;
 mod bench;
 mod bitmap;
+mod catalog;
 mod check;
 mod commit;
 mod compare;
@@ -11,6 +12,7 @@ mod create;
 mod dd;
 mod digest;
 mod info;
+mod log;
 mod map;
 mod measure;
 mod rebase;
@@ -43,7 +45,18 @@ const STOCK: &[Command] = &[
 
 /// The commands of tximg's own, which do not exist under qemu-img's name. One of two words is a part
 /// of the one of the first word.
-const OWN: &[Command] = &[digest::COMMAND];
+const OWN: &[Command] = &[
+    catalog::COMMAND,
+    catalog::dependents::COMMAND,
+    catalog::forget::COMMAND,
+    catalog::list::COMMAND,
+    catalog::scan::COMMAND,
+    catalog::show::COMMAND,
+    catalog::tree::COMMAND,
+    catalog::verify::COMMAND,
+    digest::COMMAND,
+    log::COMMAND,
+];
 
 /// Every command of the dialect, in the order of the help.
 pub(crate) fn all(dialect: Dialect) -> impl Iterator<Item = &'static Command> {

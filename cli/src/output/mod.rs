@@ -3,7 +3,8 @@
 mod closed;
 pub(crate) mod node;
 pub(crate) mod snapshots;
-mod time;
+pub(crate) mod time;
+pub(crate) mod words;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 /// `2026-11-22 14:29:58` in local time, for seconds since 1970.
-pub(super) fn local(seconds: u32) -> String {
-    let seconds = libc::time_t::from(seconds);
+pub(super) fn local(seconds: impl Into<libc::time_t>) -> String {
+    let seconds = seconds.into();
     let mut broken_down = MaybeUninit::<libc::tm>::uninit();
     // SAFETY: both pointers are valid, and the result is written through the second.
     let done = unsafe { libc::localtime_r(&raw const seconds, broken_down.as_mut_ptr()) };
@@ -22,4 +22,9 @@ pub(super) fn local(seconds: u32) -> String {
         tm.tm_min,
         tm.tm_sec
     )
+}
+
+/// The same for nanoseconds since 1970.
+pub(crate) fn from_nanoseconds(nanoseconds: i64) -> String {
+    local(nanoseconds / 1_000_000_000)
 }

@@ -1,6 +1,7 @@
 //! The database: opened, brought to the current schema, used by one transaction at a time.
 
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -29,6 +30,8 @@ impl Catalog {
     pub fn open(place: &Place) -> Result<Self> {
         place
             .make_directory()
+            .map_err(|source| CatalogError::Spool { path: place.path().to_owned(), source })?;
+        create_private(place)
             .map_err(|source| CatalogError::Spool { path: place.path().to_owned(), source })?;
         // One thread uses it, and a name is a name even if it begins with `file:`.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -79,6 +82,17 @@ impl Catalog {
             Ok(value)
         })();
         result.map_err(|failure: Failure| failure.at(place))
+    }
+}
+
+/// Makes an empty file, which SQLite takes for an empty database, that only its owner may read. One that
+/// exists stays, and one that cannot be made is SQLite's to complain about.
+#[expect(clippy::disallowed_methods, reason = "the catalog need not survive anything")]
+fn create_private(place: &Place) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    match options.write(true).create_new(true).mode(0o600).open(place.path()) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.map(drop),
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Event<'a> {
     pub code: u8,
     /// Why it failed; empty if it did not.
     pub message: &'a str,
-    /// The images that it changed.
+    /// The images that it changed, by their paths with symbolic links resolved.
     pub changed: &'a [PathBuf],
 }
 
@@ -112,10 +112,6 @@ struct SpooledMark {
 impl Spooled {
     fn from_event(fs: &dyn Fs, event: &Event<'_>) -> Self {
         let started = nanoseconds(event.started);
-        let mut paths: Vec<PathBuf> =
-            event.changed.iter().map(|path| fs.resolve(path).unwrap_or_else(|_| path.clone())).collect();
-        paths.sort();
-        paths.dedup();
         Self {
             key: format!("{started:x}-{:x}", std::process::id()),
             started,
@@ -125,7 +121,7 @@ impl Spooled {
             outcome: event.ending.name().to_owned(),
             code: event.code,
             message: event.message.to_owned(),
-            images: paths.iter().map(|path| SpooledImage::of(fs, path)).collect(),
+            images: event.changed.iter().map(|path| SpooledImage::of(fs, path)).collect(),
         }
     }
 

@@ -28,16 +28,25 @@ pub struct Dependent {
     pub format: String,
 }
 
+/// Images that a change does not harm although they depend on what is changed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spared<'a> {
+    /// These and everything that stands on them.
+    pub with_overlays: &'a [PathBuf],
+    /// These, but not what else stands on them.
+    pub alone: &'a [PathBuf],
+}
+
 /// The images that are known to depend on the one at `path`, directly or through others, by the
-/// catalog that the environment names. Those in `except` and what stands on them are left out.
+/// catalog that the environment names.
 ///
 /// Without a catalog that can be used nobody is known.
-pub fn known_dependents(fs: &dyn Fs, path: &Path, except: &[PathBuf]) -> Vec<Dependent> {
+pub fn known_dependents(fs: &dyn Fs, path: &Path, spared: Spared<'_>) -> Vec<Dependent> {
     let Some(place) = Place::from_environment().filter(Place::exists) else { return Vec::new() };
     let context = OpenContext { fs, gate: &PermissiveGate };
     let found = Catalog::open(&place).and_then(|mut catalog| {
         catalog.absorb(&context)?;
-        dependents(&catalog, &context, path, except)
+        dependents(&catalog, &context, path, spared)
     });
     found.unwrap_or_else(|error| {
         tracing::warn!(catalog = %place.path().display(), %error, "The catalog cannot be asked for dependents.");
@@ -50,11 +59,14 @@ pub fn dependents(
     catalog: &Catalog,
     context: &OpenContext<'_>,
     path: &Path,
-    except: &[PathBuf],
+    spared: Spared<'_>,
 ) -> Result<Vec<Dependent>> {
     let path = observe::resolve(context.fs, path)?;
-    let mut met: HashSet<PathBuf> =
-        except.iter().filter_map(|path| observe::resolve(context.fs, path).ok()).collect();
+    let resolved = |paths: &[PathBuf]| -> HashSet<PathBuf> {
+        paths.iter().filter_map(|path| observe::resolve(context.fs, path).ok()).collect()
+    };
+    let alone = resolved(spared.alone);
+    let mut met = resolved(spared.with_overlays);
     met.insert(path.clone());
     let mut found = Vec::new();
     let mut bases = vec![path];
@@ -65,8 +77,10 @@ pub fn dependents(
             }
             if let Some(dependent) = confirm(context, &candidate, &base) {
                 met.insert(candidate.path.clone());
+                if !alone.contains(&candidate.path) {
+                    found.push(dependent);
+                }
                 bases.push(candidate.path);
-                found.push(dependent);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Images and what they need, in the database.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -238,6 +239,34 @@ fn row_for(db: &Connection, found: &Observation) -> rusqlite::Result<i64> {
         }
     }
     Ok(id)
+}
+
+/// Looks at the images that are known only because others name them; those that are there are
+/// returned.
+pub(super) fn complete(db: &Connection, context: &OpenContext<'_>) -> rusqlite::Result<Vec<PathBuf>> {
+    let mut tried = HashSet::new();
+    let mut found = Vec::new();
+    // Each may name others.
+    loop {
+        let mut named = entries(db, "device IS NULL", [])?;
+        named.retain(|entry| tried.insert(entry.id));
+        if named.is_empty() {
+            return Ok(found);
+        }
+        for entry in named {
+            match look(db, context, &entry.path)? {
+                Ok(Some(observation)) => {
+                    enter(db, &observation)?;
+                    found.push(entry.path);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let path = entry.path.display();
+                    tracing::debug!(%path, error = %error.report(), "An image cannot be looked at.");
+                }
+            }
+        }
+    }
 }
 
 /// Enters that nothing is at a path any more. What others need stays known by its name.

@@ -9,7 +9,7 @@ use formats::OpenContext;
 use rusqlite::{Connection, Row, params};
 
 use super::event::Spooled;
-use super::images::{by_identity, by_path, bytes_of, enter, look, vanish};
+use super::images::{by_identity, by_path, bytes_of, complete, enter, look, vanish};
 use super::observe::Mark;
 use super::spool::Taken;
 use super::{Catalog, Result, db};
@@ -208,7 +208,8 @@ impl Batch<'_> {
                 }
             }
         }
-        gone.into_iter().try_for_each(|path| vanish(self.db, path))
+        gone.into_iter().try_for_each(|path| vanish(self.db, path))?;
+        complete(self.db, context).map(drop)
     }
 
     /// Connects the events with the images that are known now.

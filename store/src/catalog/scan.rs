@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use formats::{Format, OpenContext};
 use rusqlite::Connection;
 
-use super::images::{enter, is_below, look, vanish};
+use super::images::{complete, enter, is_below, look, vanish};
 use super::observe::{self, Mark};
 use super::{Catalog, CatalogError, Result};
 
@@ -63,6 +63,9 @@ impl Catalog {
             }
         }
         self.enter_files(context, batch, &mut report)?;
+        // What looks like nothing is an image if one of these names it.
+        let named = self.write(|db| complete(db, context))?;
+        report.found.extend(named.into_iter().filter(|path| is_below(path.as_os_str(), &root)));
         self.clear(context, &root, &mut report)?;
         Ok(report)
     }

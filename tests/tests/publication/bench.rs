@@ -130,7 +130,7 @@ impl Room<'_> {
         words.extend(job.line.split(' ').map(OsStr::new));
         let program = words[0].to_str().and_then(in_path).unwrap_or_else(|| PathBuf::from(words[0]));
         let mut command = Command::new(program);
-        command.args(&words[1..]).current_dir(&self.path).stdin(Stdio::null());
+        command.args(&words[1..]).current_dir(&self.path).env("TXIMG_CATALOG", "").stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

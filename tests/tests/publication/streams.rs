@@ -64,6 +64,7 @@ fn a_closed_standard_output_does_no_harm() {
         drop(reader);
         let output = Command::new(binary())
             .args(line.split(' '))
+            .env("TXIMG_CATALOG", "")
             .current_dir(room.path())
             .stdin(Stdio::null())
             .stdout(writer)
