@@ -7,6 +7,7 @@ use formats::create::OptionList;
 use formats::{OpenContext, OpenFlags, Result};
 use journal::sim::Frozen;
 use journal::{Access, Zeroing};
+use store::ops::bitmap::{Action, ChangeBitmap};
 use store::ops::convert::{self, BitmapPolicy, Convert, Transfer, UnreadablePolicy};
 use store::ops::create::{BackingTrust, Create};
 use store::ops::dd::{self, Dd, Streams};
@@ -19,7 +20,7 @@ use crate::subject::{Content, DATA, DataFile, SOURCE, Shape, TOP, open_for_writi
 /// How many scenarios each operation has, at least.
 const EACH: usize = 104;
 /// How many shapes there are to choose from.
-const POOL: usize = 480;
+const POOL: usize = 720;
 
 /// A shape and the tree in which it stands.
 #[derive(Debug)]
@@ -61,6 +62,12 @@ const FAMILIES: &[Family] = &[
     snapshot_create,
     snapshot_apply,
     snapshot_delete,
+    bitmap_add,
+    bitmap_remove,
+    bitmap_clear,
+    bitmap_switch,
+    bitmap_merge,
+    bitmap_several,
 ];
 
 impl Subject {
@@ -226,6 +233,50 @@ fn snapshot_delete(subject: &Subject) -> Option<Scenario> {
             snapshot::delete(&open_for_writing(context, TOP)?, &name)
         })
     })
+}
+
+fn bitmap_add(subject: &Subject) -> Option<Scenario> {
+    (subject.shape.version == 3).then(|| bitmap_scenario(subject, "bitmap-add", "new", vec![Action::Add]))
+}
+
+fn bitmap_remove(subject: &Subject) -> Option<Scenario> {
+    (subject.shape.bitmaps > 0).then(|| bitmap_scenario(subject, "bitmap-remove", "b0", vec![Action::Remove]))
+}
+
+fn bitmap_clear(subject: &Subject) -> Option<Scenario> {
+    (subject.shape.bitmaps > 0).then(|| bitmap_scenario(subject, "bitmap-clear", "b0", vec![Action::Clear]))
+}
+
+fn bitmap_switch(subject: &Subject) -> Option<Scenario> {
+    match subject.shape.bitmaps {
+        0 => None,
+        1 => Some(bitmap_scenario(subject, "bitmap-switch", "b0", vec![Action::Disable])),
+        _ => Some(bitmap_scenario(subject, "bitmap-switch", "b1", vec![Action::Enable])),
+    }
+}
+
+fn bitmap_merge(subject: &Subject) -> Option<Scenario> {
+    let merge = vec![Action::Merge("b1".into())];
+    (subject.shape.bitmaps > 1).then(|| bitmap_scenario(subject, "bitmap-merge", "b0", merge))
+}
+
+fn bitmap_several(subject: &Subject) -> Option<Scenario> {
+    let actions = vec![Action::Add, Action::Merge("b0".into()), Action::Disable];
+    (subject.shape.bitmaps > 0).then(|| bitmap_scenario(subject, "bitmap-several", "sum", actions))
+}
+
+fn bitmap_scenario(subject: &Subject, operation: &str, bitmap: &str, actions: Vec<Action>) -> Scenario {
+    let change = ChangeBitmap {
+        image: name(TOP, "qcow2"),
+        name: bitmap.into(),
+        actions,
+        granularity: None,
+        source: None,
+    };
+    let mut scenario = subject.scenario(operation, subject.images(), move |context| change.run(context));
+    // No guest data is touched.
+    scenario.foreign = Foreign::OldOrNew;
+    scenario
 }
 
 /// For writing.
