@@ -1,7 +1,8 @@
 //! Every state that one scenario can leave behind, and what became of the images in each.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal::sim::{CrashId, CrashPlan, Fault, Frozen, Lasting};
@@ -56,6 +57,8 @@ pub enum Promise {
     Recoverable,
     /// A program that knows nothing of recovery finds old or new.
     Foreign,
+    /// No journal or temporary file stays behind.
+    Tidy,
 }
 
 impl fmt::Display for Failure {
@@ -157,6 +160,8 @@ pub struct Explorer<'a> {
     judges: Vec<Judge>,
     old: Vec<Opinion>,
     new: Vec<Opinion>,
+    /// The names that may be there: those before, and those after.
+    names: BTreeSet<PathBuf>,
     /// A rule that the files break under the command, to see whether that shows.
     broken: Option<Rule>,
     /// What was seen already.
@@ -172,6 +177,7 @@ impl<'a> Explorer<'a> {
             judges: scenario.judges(),
             old: Vec::new(),
             new: Vec::new(),
+            names: scenario.before.names().map(Path::to_owned).collect(),
             broken: None,
             seen: HashSet::new(),
             tally: Tally::default(),
@@ -185,7 +191,9 @@ impl<'a> Explorer<'a> {
         scenario
             .recover(&fs)
             .map_err(|error| explorer.failure(Promise::Recoverable, &start, error.report()))?;
-        explorer.new = explorer.opinions(&fs.freeze());
+        let after = fs.freeze();
+        explorer.new = explorer.opinions(&after);
+        explorer.names.extend(after.names().map(Path::to_owned));
         for opinion in explorer.new.clone().into_iter().flatten() {
             if let Some(objection) = opinion.map_or_else(Some, |verdict| verdict.objection()) {
                 return Err(explorer.failure(Promise::Sound, &start, objection));
@@ -226,7 +234,7 @@ impl<'a> Explorer<'a> {
         let fs = self.scenario.before.thaw();
         let _ = self.run(&fs);
         let start = Place::default();
-        let mut per_moment = (budget.states / (fs.log().len() + 1)).max(8);
+        let mut per_moment = (budget.states / (fs.log().len() + 1)).max(4);
         for round in 0..ROUNDS {
             let before = self.tally.states;
             let plan = CrashPlan { per_moment, total: usize::MAX, seed: round };
@@ -283,7 +291,8 @@ impl<'a> Explorer<'a> {
             if !state.fs.log().is_empty() && self.tally.nested < budget.nested {
                 self.nested(&state.fs, &here, side, (budget.nested / 8).max(8))?;
             }
-            if self.tally.states >= budget.states {
+            // The first round looks at every moment, however few states are wanted.
+            if plan.seed > 0 && self.tally.states >= budget.states {
                 break;
             }
         }
@@ -357,6 +366,10 @@ impl<'a> Explorer<'a> {
             let found = judge.judge(&tree);
             is_old &= *found == self.old[index];
             is_new &= *found == self.new[index];
+        }
+        if let Some(litter) = tree.names().find(|name| !self.names.contains(*name)) {
+            let what = format!("{} stays behind", litter.display());
+            return Err(self.failure(Promise::Tidy, place, what));
         }
         if is_new {
             return Ok(Side::New);

@@ -15,12 +15,14 @@ use store::ops::snapshot;
 use store::{ImageName, NewTarget, NoProgress};
 
 use crate::scenario::{Foreign, Scenario, Watched, qcow2, raw};
-use crate::subject::{Content, DATA, DataFile, SOURCE, Shape, TOP, open_for_writing, put, writer, zero};
+use crate::subject::{
+    Chain, Content, DATA, DataFile, SIDE, SOURCE, Shape, TOP, open_for_writing, put, writer, zero,
+};
 
 /// How many scenarios each operation has, at least.
 const EACH: usize = 104;
 /// How many shapes there are to choose from.
-const POOL: usize = 720;
+const POOL: usize = 800;
 
 /// A shape and the tree in which it stands.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ const FAMILIES: &[Family] = &[
     convert_existing,
     dd_existing,
     write_guest,
+    several,
     snapshot_create,
     snapshot_apply,
     snapshot_delete,
@@ -201,6 +204,24 @@ fn write_guest(subject: &Subject) -> Option<Scenario> {
         put(&image, size - 600, seed + 2, 600)?;
         writer(&image)?.commit(formats::Durability::Durable)
     }))
+}
+
+/// Changes of two images and the making of a third, in two directories, as one transaction.
+fn several(subject: &Subject) -> Option<Scenario> {
+    let (cluster, seed) = (subject.shape.cluster, subject.shape.seed + 200);
+    let create = Create { filename: "/far/new".into(), ..creation(subject, "/far/new") };
+    let images = subject.images().into_iter().chain([qcow2(SIDE), qcow2("/far/new")]).collect();
+    let plain = subject.shape.data == DataFile::None && subject.shape.chain == Chain::None;
+    plain.then(|| {
+        subject.scenario("several", images, move |context| {
+            for path in [TOP, SIDE] {
+                let image = open_for_writing(context, path)?;
+                put(&image, cluster + 10, seed, cluster * 2)?;
+                writer(&image)?.commit(formats::Durability::Durable)?;
+            }
+            create.plan(context)?.run(context)
+        })
+    })
 }
 
 fn snapshot_create(subject: &Subject) -> Option<Scenario> {

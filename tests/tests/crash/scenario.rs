@@ -1,11 +1,13 @@
 //! One operation on one tree, and how it is run.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use formats::{OpenContext, Result};
 use journal::sim::Frozen;
-use journal::{Fs, SimFs};
+use journal::{Fs, Recovery, SimFs, Transaction};
 use testkit::judge::Judge;
 
 use crate::subject::context;
@@ -75,12 +77,17 @@ impl Scenario {
 
     /// Runs the operation as the program runs a command: as one transaction.
     pub fn run(&self, fs: Arc<dyn Fs>) -> Result<()> {
-        (self.run)(&context(&*fs))
+        let transaction = Transaction::begin(fs, Arc::new(AtomicBool::new(false)));
+        (self.run)(&context(&transaction))?;
+        Ok(transaction.commit()?)
     }
 
     /// Does what the next command does before it looks at the images.
     pub fn recover(&self, fs: &SimFs) -> Result<()> {
-        let _ = fs;
+        let recovery = Recovery::new(Arc::new(fs.clone()));
+        for image in &self.images {
+            recovery.recover(Path::new(&image.path))?;
+        }
         Ok(())
     }
 }

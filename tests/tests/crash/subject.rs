@@ -20,6 +20,8 @@ pub const BASE: &str = "/base";
 pub const ROOT: &str = "/root";
 /// The external data file of the image under test.
 pub const DATA: &str = "/data";
+/// An image of its own, in another directory.
+pub const SIDE: &str = "/far/side";
 /// A raw file that commands copy from.
 pub const SOURCE: &str = "/source";
 
@@ -198,6 +200,10 @@ impl Shape {
         let fs = SimFs::new();
         fs.add_file(SOURCE, &pattern(self.seed + 5, self.size / 2 / 512 * 512));
         self.build_chain(&fs)?;
+        fs.add_directory("/far");
+        new_image(&fs, SIDE, Format::Qcow2, "size=64k,cluster_size=1k", |image| {
+            put(image, 0, self.seed, 5000)
+        })?;
         new_image(&fs, TOP, Format::Qcow2, &self.options(), |image| self.fill(image))?;
         for number in 0..self.snapshots {
             let image = open_for_writing(&context(&fs), TOP)?;
@@ -273,7 +279,12 @@ impl Shape {
     fn add_bitmap(&self, image: &Image, number: usize) -> Result<()> {
         let granularity = [512_u64, 4096][number % 2];
         let info = BitmapInfo { name: format!("b{number}"), granularity, in_use: false, auto: number == 0 };
-        let dirty = [4096..8192, 16_384..16_384 + granularity];
+        let start = match number {
+            0 => 16_384,
+            // Where nothing that is written later is recorded.
+            _ => (self.size - 4096) / granularity * granularity,
+        };
+        let dirty = [4096..8192, start..start + granularity];
         let bitmaps = writer(image)?.bitmaps();
         let bitmaps = bitmaps.ok_or_else(|| Error::unsupported("This image cannot have bitmaps"))?;
         bitmaps.store(&info, &mut |visitor| dirty.iter().cloned().try_for_each(&mut *visitor))
@@ -341,14 +352,14 @@ pub fn writer(image: &Image) -> Result<&dyn formats::Writer> {
 
 /// Writes bytes of a pattern, as far as they fit.
 pub fn put(image: &Image, at: u64, seed: u64, len: u64) -> Result<()> {
-    let len = len.min(image.virtual_size().saturating_sub(at));
-    write(image, at, Write::Data(&pattern(seed, len)))
+    let at = at.min(image.virtual_size());
+    write(image, at, Write::Data(&pattern(seed, len.min(image.virtual_size() - at))))
 }
 
 /// Writes zeroes, as far as they fit.
 pub fn zero(image: &Image, at: u64, len: u64, how: Zeroing) -> Result<()> {
-    let len = len.min(image.virtual_size().saturating_sub(at));
-    write(image, at, Write::Zeroes { len, how })
+    let at = at.min(image.virtual_size());
+    write(image, at, Write::Zeroes { len: len.min(image.virtual_size() - at), how })
 }
 
 /// Writes one compressed cluster.

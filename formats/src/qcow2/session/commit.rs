@@ -15,13 +15,13 @@ impl Session {
     /// replaces the old state by the new one. Only then is space given back.
     pub fn commit(&mut self, durability: Durability) -> Result<()> {
         self.release_unlinked()?;
+        self.settle_bitmaps()?;
         if self.mode == Mode::Shadow {
             self.tail = None;
             if !self.tables.is_changed() && !self.space.is_changed() && self.header == self.committed {
                 return self.sync_data(durability);
             }
         }
-        self.settle_bitmaps()?;
         self.tables.settle(self.mode, &mut self.space)?;
         let gone = self.space.settle()?;
         self.header.l1 = self.tables.location();
