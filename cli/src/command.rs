@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 
 use formats::{OpenContext, PermissiveGate};
-use journal::Fs;
+use journal::Transaction;
 
 use crate::getopt::{Occurrence, Parsed};
 use crate::output::Output;
@@ -125,8 +125,11 @@ pub(crate) enum Id {
     Depth,
     Digest,
     Disable,
+    Discard,
     Drop,
+    DryRun,
     Enable,
+    Explain,
     FlushInterval,
     Force,
     ForceShare,
@@ -154,6 +157,7 @@ pub(crate) enum Id {
     Remove,
     Repair,
     Salvage,
+    Scan,
     SecondFormat,
     Shrink,
     Size,
@@ -227,7 +231,7 @@ pub(crate) struct Env<'a> {
     /// Standard output.
     pub(crate) out: &'a Output,
     /// The files, as the command's transaction shows them.
-    pub(crate) fs: &'a dyn Fs,
+    pub(crate) fs: &'a Transaction,
 }
 
 /// Whether images that need the one that is changed count.

@@ -7,7 +7,7 @@ use crate::getopt::{self, Order};
 use crate::history::Begun;
 use crate::output::Output;
 use crate::program::Program;
-use crate::report::Failure;
+use crate::report::{Failure, Outcome};
 use crate::trace::Trace;
 use crate::transact::transact;
 use crate::{commands, help};
@@ -50,36 +50,47 @@ fn before_command(program: &Program, args: &Args) -> Result<(&'static Command, V
         }
     }
     trace.start(program)?;
-    let Some(name) = args.operands().first() else {
+    let (command, rest) = find_command(program, args.operands())?;
+    Ok((command, rest.to_vec()))
+}
+
+/// The command that the words begin with, and its arguments.
+pub(crate) fn find_command<'a>(
+    program: &Program,
+    words: &'a [OsString],
+) -> Result<(&'static Command, &'a [OsString]), Failure> {
+    let Some(name) = words.first() else {
         return Err(Failure::usage("Not enough arguments"));
     };
-    match commands::find(program.dialect(), args.operands()) {
-        Some((command, rest)) => Ok((command, rest.to_vec())),
-        None => {
-            let mut message = OsString::from("Command not found: ");
-            message.push(name);
-            Err(Failure::usage(message))
-        }
-    }
+    commands::find(program.dialect(), words).ok_or_else(|| {
+        let mut message = OsString::from("Command not found: ");
+        message.push(name);
+        Failure::usage(message)
+    })
 }
 
 fn run_command(program: &Program, command: &'static Command, args: &[OsString], out: &Output) -> u8 {
     let begun = Begun::now(program, command.name, args);
+    tracing::debug!(command = command.name, "Begins.");
+    let outcome = transact(out, &begun, |fs| run_in(&Env { program, out, fs }, command, args));
+    tracing::debug!(?outcome, "Ends.");
+    outcome.unwrap_or_else(|failure| tell(program, command, out, &failure))
+}
+
+/// Runs a command as a part of a transaction.
+pub(crate) fn run_in(env: &Env<'_>, command: &'static Command, args: &[OsString]) -> Outcome {
     let order = match std::env::var_os("POSIXLY_CORRECT") {
         Some(_) => Order::OptionsFirst,
         None => Order::Permute,
     };
-    tracing::debug!(command = command.name, "Begins.");
-    let args = Args::new(getopt::parse(args, command.options, program.dialect(), order));
-    let outcome = transact(out, &begun, |fs| (command.run)(&Env { program, out, fs }, &args));
-    tracing::debug!(?outcome, "Ends.");
-    match outcome {
-        Ok(code) => code,
-        Err(failure) => {
-            if let Some(text) = failure.asked(|| help::command(program, command)) {
-                out.print(text);
-            }
-            failure.tell(program)
-        }
+    let parsed = getopt::parse(args, command.options, env.program.dialect(), order);
+    (command.run)(env, &Args::new(parsed))
+}
+
+/// Tells why a command did not do what it was asked; the exit code remains.
+pub(crate) fn tell(program: &Program, command: &Command, out: &Output, failure: &Failure) -> u8 {
+    if let Some(text) = failure.asked(|| help::command(program, command)) {
+        out.print(text);
     }
+    failure.tell(program)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use journal::{ErrorKind, Fs, RealFs, Transaction};
+use journal::{ErrorKind, RealFs, Transaction};
 
 use crate::history::Begun;
 use crate::output::Output;
@@ -13,7 +13,7 @@ use crate::signals::Signals;
 ///
 /// What it printed meanwhile is not shown if its changes could not be kept. What it changed, and how it
 /// ended, is remembered.
-pub(crate) fn transact(out: &Output, begun: &Begun, run: impl FnOnce(&dyn Fs) -> Outcome) -> Outcome {
+pub(crate) fn transact(out: &Output, begun: &Begun, run: impl FnOnce(&Transaction) -> Outcome) -> Outcome {
     let signals = Arc::new(Signals::default());
     let transaction = Transaction::begin(Arc::new(RealFs), Arc::clone(&signals) as _);
     let outcome = run(&transaction);

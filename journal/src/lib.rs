@@ -45,8 +45,9 @@ pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Held, Z
 pub use error::{Error, ErrorKind, Result, reason};
 pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions, StageNames, StagedFile};
 pub use lock::{Claim, Permissions};
+pub use place::SUFFIX;
 pub use ranges::RangeSet;
 pub use real::RealFs;
 pub use recovery::{Finding, Outcome, Recovery};
 pub use sim::SimFs;
-pub use transaction::{Interrupt, Transaction};
+pub use transaction::{Change, ChangeKind, Interrupt, Transaction};

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::fs::directory_of;
 
 /// What follows after an image's name in that of its journal.
-pub(crate) const SUFFIX: &str = ".tximg-journal";
+pub const SUFFIX: &str = ".tximg-journal";
 /// The longest file name of every usual filesystem.
 const MAX_NAME: usize = 255;
 

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 mod copy;
+mod journals;
 mod name;
 pub mod ops;
 mod progress;
@@ -12,6 +13,7 @@ mod select;
 mod target;
 mod workers;
 
+pub use journals::journals_below;
 pub use name::ImageName;
 pub use progress::{NoProgress, Progress};
 pub use select::SnapshotSelector;

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod amend;
+mod batch;
 mod bench;
 mod bitmap;
 mod catalog;
@@ -16,6 +17,7 @@ mod log;
 mod map;
 mod measure;
 mod rebase;
+mod recover;
 mod resize;
 mod snapshot;
 
@@ -46,6 +48,7 @@ const STOCK: &[Command] = &[
 /// The commands of tximg's own, which do not exist under qemu-img's name. One of two words is a part
 /// of the one of the first word.
 const OWN: &[Command] = &[
+    batch::COMMAND,
     catalog::COMMAND,
     catalog::dependents::COMMAND,
     catalog::forget::COMMAND,
@@ -56,6 +59,7 @@ const OWN: &[Command] = &[
     catalog::verify::COMMAND,
     digest::COMMAND,
     log::COMMAND,
+    recover::COMMAND,
 ];
 
 /// Every command of the dialect, in the order of the help.

@@ -21,10 +21,22 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 struct State {
     gathered: Vec<u8>,
+    /// Nothing is written: somebody takes what was gathered.
+    is_kept: bool,
     failure: Option<io::Error>,
 }
 
 impl Output {
+    /// Output that is kept for who asks for it.
+    pub(crate) fn kept() -> Self {
+        Self { state: Mutex::new(State { is_kept: true, ..State::default() }) }
+    }
+
+    /// What was gathered.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().gathered)
+    }
+
     /// Adds text.
     pub(crate) fn print(&self, text: impl AsRef<[u8]>) {
         let mut state = self.lock();
@@ -64,6 +76,9 @@ impl Output {
 
 impl State {
     fn drain(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if self.failure.is_none() && !self.gathered.is_empty() {
             self.failure = write_stdout(&self.gathered).err();
         }

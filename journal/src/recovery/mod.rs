@@ -70,10 +70,14 @@ impl Recovery {
         Self { fs }
     }
 
-    /// Finishes what the journal of the file at `path` says.
+    /// Where the journal of the file at `path` is looked for.
+    pub fn journal_of(&self, path: &Path) -> Result<PathBuf> {
+        Ok(journal_of(&self.fs.resolve(path)?))
+    }
+
+    /// Finishes what the journal at `path`, or the one that it points to, says.
     pub fn recover(&self, path: &Path) -> Result<Outcome> {
-        let real = self.fs.resolve(path)?;
-        let Some(found) = Found::at(&self.fs, &real)? else { return Ok(Outcome::Nothing) };
+        let Some(found) = Found::behind(&self.fs, path)? else { return Ok(Outcome::Nothing) };
         match found {
             Found::Alive => Ok(Outcome::Busy),
             Found::Dead { path, scan } => Self::finish(&self.fs, &path, scan),
@@ -100,13 +104,12 @@ impl Recovery {
         }
     }
 
-    /// What the journal of the file at `path` is about, changing nothing.
+    /// What the journal at `path` is about, changing nothing.
     pub fn explain(&self, path: &Path) -> Result<Option<Finding>> {
-        let real = self.fs.resolve(path)?;
-        let Some(found) = Found::at(&self.fs, &real)? else { return Ok(None) };
+        let Some(found) = Found::behind(&self.fs, path)? else { return Ok(None) };
         Ok(Some(match found {
             Found::Alive => Finding {
-                journal: journal_of(&real),
+                journal: path.to_owned(),
                 decision: "a running process is working on it".to_owned(),
                 files: Vec::new(),
             },
@@ -124,10 +127,9 @@ impl Recovery {
         }))
     }
 
-    /// Drops the journal of the file at `path`, leaving every file as it is now.
+    /// Drops the journal at `path`, leaving every file as it is now.
     pub fn discard(&self, path: &Path) -> Result<Outcome> {
-        let real = self.fs.resolve(path)?;
-        match Found::at(&self.fs, &real)? {
+        match Found::behind(&self.fs, path)? {
             None => Ok(Outcome::Nothing),
             Some(Found::Alive) => Ok(Outcome::Busy),
             Some(Found::Dead { path, scan }) => match scan {
@@ -150,9 +152,9 @@ enum Found {
 }
 
 impl Found {
-    /// The journal of the file at `real`, symbolic links resolved.
-    fn at(fs: &Arc<dyn Fs>, real: &Path) -> Result<Option<Self>> {
-        let mut path = journal_of(real);
+    /// The journal at `path`, or the one that it points to.
+    fn behind(fs: &Arc<dyn Fs>, path: &Path) -> Result<Option<Self>> {
+        let mut path = path.to_owned();
         for _ in 0..2 {
             if fs.status(&path)?.is_none() {
                 return Ok(None);
@@ -207,7 +209,7 @@ fn drop_pointer(fs: &dyn Fs, path: &Path) {
 
 /// Deals with the journal of a file that is about to be opened.
 pub(crate) fn meet(fs: &Arc<dyn Fs>, real: &Path, access: Access) -> Result<Met> {
-    let Some(found) = Found::at(fs, real)? else { return Ok(Met::Nothing) };
+    let Some(found) = Found::behind(fs, &journal_of(real))? else { return Ok(Met::Nothing) };
     let Found::Dead { path, scan } = found else { return Ok(Met::Nothing) };
     tracing::info!(journal = %path.display(), "Found the journal of a transaction that was interrupted.");
     // A decided journal is read again by who cannot finish it.

@@ -288,6 +288,15 @@ impl Member {
         self.state_mut().claims.remove(&handle);
     }
 
+    /// Bytes that the file takes on the filesystem beyond what it took when it was met, and that
+    /// wait to be put into it.
+    pub(super) fn space(&self) -> Result<u64> {
+        let now = self.inner.status()?.allocated;
+        let before = if self.standing == Standing::Known { self.before.allocated } else { 0 };
+        let waiting = self.state().overlay.pieces().map(|(_, piece)| piece.len).sum::<u64>();
+        Ok(now.saturating_sub(before) + waiting)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

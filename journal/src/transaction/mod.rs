@@ -75,6 +75,31 @@ impl Transaction {
         paths
     }
 
+    /// What the transaction is going to do to each file, in the order of their paths.
+    pub fn changes(&self) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for member in lock(&self.members).iter() {
+            let is_replaced = member.state().is_replaced();
+            if member.is_written() || is_replaced {
+                changes.push(Change {
+                    path: member.path.clone(),
+                    kind: ChangeKind::Modified,
+                    space: member.space()?,
+                });
+            }
+        }
+        let names = lock(&self.names);
+        for waiting in &names.drafts {
+            let (path, space) = (waiting.target.clone(), waiting.member.space()?);
+            changes.push(Change { path, kind: ChangeKind::Made, space });
+        }
+        let moved = names.moves.iter().map(|found| (found.from.clone(), ChangeKind::Moved(found.to.clone())));
+        let removed = names.removals.iter().map(|found| (found.path.clone(), ChangeKind::Removed));
+        changes.extend(moved.chain(removed).map(|(path, kind)| Change { path, kind, space: 0 }));
+        changes.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(changes)
+    }
+
     /// Makes everything visible and durable.
     ///
     /// After an error everything is as it was, unless its kind is [`ErrorKind::Pending`]: then it
@@ -221,6 +246,30 @@ impl Fs for Transaction {
     fn resolve(&self, path: &Path) -> Result<PathBuf> {
         self.shared.fs.resolve(path)
     }
+}
+
+/// What a transaction is going to do to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The file, symbolic links resolved.
+    pub path: PathBuf,
+    /// What happens to it.
+    pub kind: ChangeKind,
+    /// Bytes on the filesystem that it takes in addition until the transaction is over.
+    pub space: u64,
+}
+
+/// Kinds of [`Change`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It gets another content.
+    Modified,
+    /// It is made, perhaps in place of an older one.
+    Made,
+    /// It gets this name.
+    Moved(PathBuf),
+    /// It goes.
+    Removed,
 }
 
 /// What a file is going to be when a journal is finished.
