@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use formats::shown::shown;
+use journal::Fs;
 use store::catalog::{Dependent, Spared, known_dependents};
 
 use crate::command::{Env, Force};
