@@ -1,5 +1,7 @@
 //! What a transaction promises, on simulated disks: after any crash, everything or nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
