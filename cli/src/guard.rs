@@ -19,6 +19,8 @@ pub(crate) enum Change {
     Replace,
     /// It gets other content.
     Write,
+    /// It goes.
+    Remove,
 }
 
 impl Change {
@@ -26,6 +28,7 @@ impl Change {
         match self {
             Self::Replace => "replace",
             Self::Write => "change the content of",
+            Self::Remove => "remove",
         }
     }
 }

@@ -17,6 +17,7 @@
 #![allow(clippy::disallowed_methods, reason = "scratch files of tests need no durability")]
 
 pub mod case;
+pub mod cataloged;
 pub mod compare;
 pub mod content;
 pub mod effects;

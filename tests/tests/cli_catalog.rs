@@ -5,80 +5,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use testkit::run::{Outcome, Run, SMALL_ADDRESS_SPACE};
-use testkit::words::split;
-use testkit::{oracle, scene, tximg};
-
-/// A directory with a catalog of its own.
-struct Scene {
-    dir: TempDir,
-    catalog: PathBuf,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let dir = scene::empty();
-        let catalog = dir.path().join("state/catalog.sqlite");
-        std::fs::create_dir(dir.path().join("images")).expect("scratch files can be written");
-        Self { dir, catalog }
-    }
-
-    /// Where commands run.
-    fn images(&self) -> PathBuf {
-        self.dir.path().join("images").canonicalize().expect("it was made")
-    }
-
-    fn command(&self, name: &str, line: &str) -> Run {
-        let run = Run::new(tximg::binary(), &self.images()).named(name).catalog(&self.catalog);
-        run.address_space(SMALL_ADDRESS_SPACE).args(split(line))
-    }
-
-    fn run(&self, line: &str) -> Outcome {
-        self.command("tximg", line).run()
-    }
-
-    /// What a command prints that succeeds and complains of nothing.
-    fn out(&self, line: &str) -> String {
-        let outcome = self.run(line);
-        assert!(outcome.success() && outcome.stderr.is_empty(), "{line}: {}", outcome.err());
-        outcome.out().replace(&format!("{}/", self.images().display()), "")
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.out(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    fn stock(&self, line: &str) {
-        let outcome = Run::new(&oracle::oracle().img, &self.images()).args(split(line)).run();
-        assert!(outcome.success(), "{line}: {}", outcome.err());
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        std::fs::write(self.images().join(name), bytes).expect("scratch files can be written");
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.images().join(name)).expect("the file is there")
-    }
-
-    /// A base with two overlays, one of which has an overlay.
-    fn chain(&self) {
-        self.out("create -q -f qcow2 base.qcow2 1M");
-        self.out("create -q -f qcow2 -b base.qcow2 -F qcow2 one.qcow2");
-        self.out("create -q -f qcow2 -b base.qcow2 -F qcow2 two.qcow2");
-        self.out("create -q -f qcow2 -b one.qcow2 -F qcow2 top.qcow2");
-    }
-}
-
-fn names(list: &Value, key: &str) -> Vec<String> {
-    let name = |item: &Value| item[key].as_str().unwrap_or_default().to_owned();
-    list.as_array().expect("it is a list").iter().map(name).collect()
-}
+use testkit::cataloged::{Scene, names};
 
 #[test]
 fn what_commands_make_is_known_with_what_it_needs() {

@@ -16,9 +16,11 @@ mod info;
 mod log;
 mod map;
 mod measure;
+mod mv;
 mod rebase;
 mod recover;
 mod resize;
+mod rm;
 mod snapshot;
 
 use std::ffi::OsString;
@@ -59,7 +61,9 @@ const OWN: &[Command] = &[
     catalog::verify::COMMAND,
     digest::COMMAND,
     log::COMMAND,
+    mv::COMMAND,
     recover::COMMAND,
+    rm::COMMAND,
 ];
 
 /// Every command of the dialect, in the order of the help.

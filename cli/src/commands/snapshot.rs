@@ -2,12 +2,14 @@
 
 use formats::{OpenFlags, SnapshotInfo, json};
 use journal::Access;
+use store::catalog::Spared;
 use store::ops::snapshot;
 
 use crate::command::{
-    Args, Command, Env, FILENAME, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, OUTPUT, Opt, QUIET,
-    Value,
+    Args, Command, Env, FILENAME, FORCE, FORCE_SHARE, FORMAT, Force, HELP, IMAGE_OPTS, Id, OBJECT, OUTPUT,
+    Opt, QUIET, Value,
 };
+use crate::guard::Change;
 use crate::image::{Form, Subject};
 use crate::output::snapshots;
 use crate::report::{Failure, Outcome, SUCCESS};
@@ -35,6 +37,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::new(Id::Delete, Some('d'), &["delete"], Value::Required("SNAPSHOT"), "delete a snapshot"),
         Opt::new(Id::Output, None, &["output"], Value::Required("human|json"), OUTPUT.help)
             .extra(&["output"]),
+        FORCE,
     ],
     operands: &[FILENAME],
     run,
@@ -43,6 +46,7 @@ pub(crate) const COMMAND: Command = Command {
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let mut subject = Subject::default();
     let mut action = None;
+    let mut force = Force::Off;
     for option in args.options() {
         let option = option?;
         match option.id {
@@ -52,12 +56,16 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
             Id::List | Id::Apply | Id::Create | Id::Delete => {
                 action = Some((option.id, option.text().into_owned()));
             }
+            Id::Force => force = Force::On,
             Id::Quiet => {}
             _ => subject.take(&option)?,
         }
     }
     let name = subject.name(subject.operand(args)?)?;
     let (action, snapshot) = action.unwrap_or((Id::List, String::new()));
+    if let (Id::Apply, Some(path)) = (action, name.file()) {
+        env.protect(&path, Change::Write, force, Spared::default())?;
+    }
     let access = if action == Id::List { Access::Read } else { Access::Write };
     let image = name.open(&env.context(), OpenFlags { access, ..subject.flags() })?;
     match action {

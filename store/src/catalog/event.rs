@@ -62,12 +62,13 @@ pub struct Event<'a> {
 /// It costs one append to a file. Whatever goes wrong costs the event and nothing else.
 pub fn record(fs: &dyn Fs, event: &Event<'_>) {
     let Some(place) = Place::from_environment().filter(|_| !event.changed.is_empty()) else { return };
-    if let Err(error) = try_record(fs, &place, event) {
+    if let Err(error) = record_at(fs, &place, event) {
         tracing::warn!(catalog = %place.path().display(), %error, "The catalog cannot be written.");
     }
 }
 
-fn try_record(fs: &dyn Fs, place: &Place, event: &Event<'_>) -> Result<()> {
+/// The same in a catalog of the caller's choice.
+pub fn record_at(fs: &dyn Fs, place: &Place, event: &Event<'_>) -> Result<()> {
     let written = spool::append(place, &Spooled::from_event(fs, event))
         .map_err(|source| super::CatalogError::Spool { path: place.path().to_owned(), source })?;
     if written == spool::Fill::Full {

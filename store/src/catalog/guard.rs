@@ -24,6 +24,8 @@ pub struct Dependent {
     pub base: PathBuf,
     /// How it names that.
     pub name: std::ffi::OsString,
+    /// Where the name leads: another one of the base's, if it has several.
+    pub via: PathBuf,
     /// Its format.
     pub format: String,
 }
@@ -119,6 +121,7 @@ fn confirm(context: &OpenContext<'_>, candidate: &Entry, base: &Path) -> Option<
         role: need.role,
         base: base.to_owned(),
         name: need.name,
+        via: need.path,
         format: found.mark.format.name().to_owned(),
     })
 }

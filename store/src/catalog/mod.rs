@@ -28,7 +28,7 @@ mod verify;
 
 pub use db::Catalog;
 pub use error::{CatalogError, Result};
-pub use event::{Ending, Event, record};
+pub use event::{Ending, Event, record, record_at};
 pub use guard::{Dependent, Spared, dependents, known_dependents};
 pub use images::{Edge, Entry};
 pub use log::{LogEntry, TouchedImage};

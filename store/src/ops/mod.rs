@@ -11,4 +11,6 @@ pub mod digest;
 pub mod info;
 pub mod map;
 pub mod measure;
+pub mod mv;
+pub mod rm;
 pub mod snapshot;
