@@ -269,18 +269,23 @@ pub(super) fn complete(db: &Connection, context: &OpenContext<'_>) -> rusqlite::
     }
 }
 
-/// Enters that nothing is at a path any more. What others need stays known by its name.
-pub(super) fn vanish(db: &Connection, path: &Path) -> rusqlite::Result<()> {
-    let path = bytes_of(path);
+/// Enters that nothing is at these paths any more. What others need stays known by its name.
+pub(super) fn vanish<'a>(
+    db: &Connection,
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+) -> rusqlite::Result<()> {
+    for path in paths {
+        let path = bytes_of(path);
+        db.execute("DELETE FROM edges WHERE overlay IN (SELECT id FROM images WHERE path = ?1)", [path])?;
+        db.execute(
+            "UPDATE images SET device = NULL, inode = NULL, born = NULL, size = NULL, fingerprint = NULL, \
+             digest = NULL WHERE path = ?1",
+            [path],
+        )?;
+    }
     db.execute(
-        "DELETE FROM images WHERE path = ?1 AND NOT EXISTS (SELECT 1 FROM edges WHERE base = images.id)",
-        [path],
-    )?;
-    db.execute("DELETE FROM edges WHERE overlay IN (SELECT id FROM images WHERE path = ?1)", [path])?;
-    db.execute(
-        "UPDATE images SET device = NULL, inode = NULL, born = NULL, size = NULL, fingerprint = NULL, \
-         digest = NULL WHERE path = ?1",
-        [path],
+        "DELETE FROM images WHERE device IS NULL AND NOT EXISTS (SELECT 1 FROM edges WHERE base = images.id)",
+        [],
     )?;
     Ok(())
 }

@@ -208,7 +208,7 @@ impl Batch<'_> {
                 }
             }
         }
-        gone.into_iter().try_for_each(|path| vanish(self.db, path))?;
+        vanish(self.db, gone)?;
         complete(self.db, context).map(drop)
     }
 

@@ -97,7 +97,7 @@ impl Catalog {
             .filter(|image| matches!(context.fs.status(&image.path), Ok(None)))
             .map(|image| image.path)
             .collect();
-        self.write(|db| gone.iter().try_for_each(|path| vanish(db, path)))?;
+        self.write(|db| vanish(db, &gone))?;
         report.gone.extend(gone);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use formats::shown::shown;
-use formats::{Error, OpenContext, Result};
+use formats::{Error, ErrorKind, OpenContext, Result};
 use journal::{DiskKind, Fs};
 
 /// Removes the file of an image, which nobody may be using. What it needs stays.
@@ -22,6 +22,6 @@ pub(super) fn require_file(fs: &dyn Fs, path: &Path) -> Result<()> {
     match fs.status(path)?.map(|status| status.kind) {
         Some(DiskKind::Regular) => Ok(()),
         Some(_) => Err(Error::invalid(format!("'{name}' is not a regular file"))),
-        None => Err(journal::Error::new(journal::ErrorKind::NotFound, "find", path, None).into()),
+        None => Err(Error::new(ErrorKind::NotFound, format!("'{name}' does not exist"))),
     }
 }
