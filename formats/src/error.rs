@@ -66,6 +66,16 @@ impl Error {
         Self { kind, message: message.into(), hint: None, source: Some(Box::new(self)) }
     }
 
+    /// The reason of this sentence alone, if it is one of this crate's.
+    #[must_use]
+    pub fn into_reason(mut self) -> Self {
+        match self.source.take().map(|source| source.downcast::<Self>()) {
+            Some(Ok(reason)) => *reason,
+            Some(Err(source)) => Self { source: Some(source), ..self },
+            None => self,
+        }
+    }
+
     /// A second line for the reader: what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -4,6 +4,7 @@
 //! arguments.
 
 pub mod catalog;
+mod chain;
 mod copy;
 mod journals;
 mod name;

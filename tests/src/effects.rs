@@ -98,17 +98,20 @@ pub fn run_tximg<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>)
 /// All differences between what a command that succeeded made in the two directories.
 pub fn differences(expected: Scene<'_>, got: Scene<'_>) -> Vec<Difference> {
     let pair = Pair { expected: expected.dir, got: got.dir };
-    let (left, right) = (expected.touched(), got.touched());
+    let mut touched = [expected.touched(), got.touched()].concat();
+    touched.sort();
+    touched.dedup();
     let mut all = Vec::new();
-    for (who, these, others) in [("the oracle", &left, &right), ("the program under test", &right, &left)] {
-        for name in these.iter().filter(|name| !others.contains(name)) {
-            all.push(Difference::content(format!("only {who} touched '{name}'")));
-        }
-    }
-    let opaque = opaque_data_files(pair.got, &right);
-    for name in left.iter().filter(|name| right.contains(name) && !opaque.contains(name)) {
-        if pair.got.join(name).exists() && pair.expected.join(name).exists() {
-            all.extend(file(pair, name));
+    let opaque = opaque_data_files(pair.got, &touched);
+    for name in touched.iter().filter(|name| !opaque.contains(name)) {
+        match [expected, got].map(|scene| scene.dir.join(name).exists()) {
+            // What only one of them wrote to must be equal none the less.
+            [true, true] => all.extend(file(pair, name)),
+            [false, false] => {}
+            [true, false] => all.push(Difference::content(format!("only the oracle has '{name}'"))),
+            [false, true] => {
+                all.push(Difference::content(format!("only the program under test has '{name}'")));
+            }
         }
     }
     all

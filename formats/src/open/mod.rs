@@ -16,12 +16,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use claim::Need;
 use image::Opener;
-use journal::Caching;
+use journal::{Access, Caching};
 
 use crate::error::ResultExt;
 use crate::options::{Dict, ParsedNode, Scalar, Slot, image_opts, name};
 use crate::shown::{printed, shown};
-use crate::{Image, OpenContext, OpenFlags, Result, notice};
+use crate::{Error, Image, OpenContext, OpenFlags, Result, notice};
 
 /// Opens the image of that name: a file name, with or without a protocol, or `json:{…}`.
 ///
@@ -96,5 +96,10 @@ fn open_tree(
     }
     let parsed = ParsedNode::new(filename, options, Slot::Image)?;
     tell(&parsed.warnings);
-    Opener { context, flags, above: None }.open(parsed.node, Need::of(&flags))
+    let image = Opener { context, flags, above: None }.open(parsed.node, Need::of(&flags))?;
+    // Options can make an image read-only; a check has its own way of writing.
+    if flags.access == Access::Write && !flags.check && image.driver().writer().is_none() {
+        return Err(Error::unsupported("Block node is read-only"));
+    }
+    Ok(image)
 }

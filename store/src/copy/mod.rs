@@ -4,13 +4,16 @@
 //!   plan     which bytes of the sources are data, zeroes, or the backing image's
 //!   worker   one chunk: read, look for zeroes, compress; in its turn find space; write
 //!   offload  the same, by the kernel
+//!   replace  the same, where what is beneath the target is going to be another image
 //! ```
 //!
 //! The chunks are worked on by several threads at once, but host space is given out in guest
 //! order, so that the result is the same however many threads there were.
 
+mod failure;
 mod offload;
 mod plan;
+mod replace;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -36,7 +39,7 @@ pub(crate) struct Copy<'a> {
     /// Where they go.
     pub(crate) target: &'a Image,
     /// What the target reads as where nothing is written.
-    pub(crate) beneath: Beneath,
+    pub(crate) beneath: Beneath<'a>,
     /// How bytes get there.
     pub(crate) method: Method,
     /// The shortest run of zeroes that is left out, in bytes; 0 writes every zero.
@@ -50,15 +53,30 @@ pub(crate) struct Copy<'a> {
 }
 
 /// What the target reads as where nothing is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beneath {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beneath<'a> {
     /// Zeroes.
     Zeroes,
     /// A backing image of that many bytes, which equals what is behind the sources, and zeroes
     /// after it.
     Backing(u64),
+    /// The target is a part of the (only) source's own chain: what no layer above it holds it shows
+    /// already. From that many bytes on it is all zeroes.
+    Layer(&'a Image, u64),
+    /// The target is the (only) source, behind which another image is being put: what it does not
+    /// hold itself is written where the other image shows something else.
+    Replaced(Replacement<'a>),
     /// Anything.
     Unknown,
+}
+
+/// What is going to stand behind an image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replacement<'a> {
+    /// The image, if there is to be one. What it is too short for are zeroes.
+    pub(crate) image: Option<&'a Image>,
+    /// Whether it is one of those that are behind it now.
+    pub(crate) is_in_chain: bool,
 }
 
 /// How bytes get from the sources into the target.

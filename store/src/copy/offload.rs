@@ -1,33 +1,62 @@
 //! Letting the kernel copy, where both sides are files that it can copy between.
 
 use formats::engine::Turn;
-use formats::error::ResultExt;
 use formats::{Allocation, Result};
 use journal::ErrorKind;
 
-use super::plan::{Job, Piece};
+use super::Method;
+use super::failure::Doing;
+use super::plan::{Job, Piece, PieceKind};
 use super::worker::{Action, Step, Worker};
 
 impl Worker<'_> {
+    /// What is done with a chunk whose data the kernel can be asked to copy: all of it is plain
+    /// bytes of a file, in whole units of the target.
+    pub(super) fn offloadable(&self, job: &Job) -> Option<Vec<Step>> {
+        if self.copy.method != Method::Offload {
+            return None;
+        }
+        let at_end = job.at + job.len() == self.copy.target.virtual_size();
+        let aligned = |at: usize| (at as u64).is_multiple_of(self.unit) || (at_end && at as u64 == job.len());
+        let mut steps = Vec::new();
+        let mut start = 0;
+        for piece in &job.pieces {
+            let len = piece.len as usize;
+            let action = match piece.kind {
+                PieceKind::Data if piece.host.is_some() => Some(Action::Store),
+                PieceKind::Data => return None,
+                PieceKind::Zero if self.zeroes_are_there() => None,
+                PieceKind::Zero if self.copy.min_sparse == 0 => return None,
+                PieceKind::Zero => Some(Action::Zero),
+                PieceKind::Beneath => None,
+            };
+            if let Some(action) = action {
+                if !aligned(start) || !aligned(start + len) {
+                    return None;
+                }
+                steps.push(Step { start, len, action });
+            }
+            start += len;
+        }
+        Some(steps)
+    }
+
     /// Lets the kernel copy the pieces; what it does not is read and written.
-    pub(super) fn offload(&mut self, job: &Job, turn: &mut Turn<'_>) -> Result<()> {
-        let mut allocations = Vec::new();
-        let step = Step { start: 0, len: job.len() as usize, action: Action::Store };
-        turn.wait(|| self.put_in_turn(job, &step, &mut allocations))
-            .context(|| format!("error while writing at byte {}", job.at))?;
+    pub(super) fn offload(&mut self, job: &Job, steps: &[Step], turn: &mut Turn<'_>) -> Result<()> {
+        let allocations = self.prepare(job, steps, turn)?;
         let mut fetched = false;
         for (start, allocation) in &allocations {
-            let mut copied = copy_by_kernel(job, *start, allocation)?;
+            let copied =
+                self.copy.tell(Doing::Writing, allocation.at.0, copy_by_kernel(job, *start, allocation))?;
             if copied < allocation.len {
                 if !fetched {
                     self.fetch(job)?;
                     fetched = true;
                 }
                 let bytes = &self.chunk[*start..*start + allocation.len as usize];
-                allocation.disk.write_bulk_at(allocation.offset.0, bytes)?;
-                copied = allocation.len;
+                let written = allocation.disk.write_bulk_at(allocation.offset.0, bytes);
+                self.copy.tell(Doing::Writing, allocation.at.0, written)?;
             }
-            debug_assert_eq!(copied, allocation.len);
             self.writer.link(allocation)?;
         }
         Ok(())

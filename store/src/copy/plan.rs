@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use formats::engine::{Status, status_above};
-use formats::error::ResultExt;
 use formats::{HostOffset, Image, Result};
 use journal::Disk;
 
+use super::failure::Doing;
 use super::{Beneath, Copy, Method, Unreadable};
 
 /// A chunk of the target for one worker.
@@ -107,41 +107,39 @@ impl<'a> Plan<'a> {
     fn piece(&self, len: u64) -> Result<Piece> {
         let (source, source_at) = locate(self.copy.sources, self.copy.skip + self.at);
         let mut len = len.min(source.virtual_size() - source_at);
-        let mut past_backing = false;
-        if let Beneath::Backing(backing_len) = self.copy.beneath {
-            past_backing = self.at >= backing_len;
-            if !past_backing {
-                len = len.min(backing_len - self.at);
-            }
+        if let Beneath::Replaced(replacement) = &self.copy.beneath {
+            return replacement.piece(self.copy, source, source_at, len);
         }
-        let base = match self.copy.beneath {
-            Beneath::Backing(_) => source.backing().map(|backing| &**backing),
-            Beneath::Zeroes | Beneath::Unknown => None,
+        let (base, base_len) = match self.copy.beneath {
+            Beneath::Backing(len) => (source.backing().map(|backing| &**backing), len),
+            Beneath::Layer(layer, len) => (Some(layer), len),
+            Beneath::Zeroes | Beneath::Replaced(_) | Beneath::Unknown => (None, u64::MAX),
         };
+        let past_base = self.at >= base_len;
+        if !past_base {
+            len = len.min(base_len - self.at);
+        }
         let found = status_above(source, base, source_at, len);
         let status = match (found, self.copy.unreadable) {
-            (Ok(status), _) => status,
             // Reading will meet the same trouble, sector by sector, and deal with it.
             (Err(_), Unreadable::BecomesZeroes(_)) => {
                 return Ok(Piece { len: len.min(self.chunk), kind: PieceKind::Data, host: None });
             }
-            (Err(error), Unreadable::Fails) => {
-                return Err(error)
-                    .context(|| format!("error while reading block status at offset {}", self.at));
-            }
+            (found, _) => self.copy.tell(Doing::Asking, self.at, found)?,
         };
-        let kind = self.kind(&status, past_backing);
+        let kind = self.kind(&status, past_base);
         let offload = self.copy.method == Method::Offload && kind == PieceKind::Data;
         Ok(Piece { len: status.len, kind, host: status.host.filter(|_| offload) })
     }
 
-    fn kind(&self, status: &Status, past_backing: bool) -> PieceKind {
+    fn kind(&self, status: &Status, past_base: bool) -> PieceKind {
         match self.copy.beneath {
-            _ if status.zero && past_backing => PieceKind::Beneath,
+            _ if status.zero && past_base => PieceKind::Beneath,
+            Beneath::Layer(..) if !status.allocated => PieceKind::Beneath,
             _ if status.zero => PieceKind::Zero,
             _ if status.data => PieceKind::Data,
-            Beneath::Backing(_) => PieceKind::Beneath,
-            Beneath::Zeroes | Beneath::Unknown => PieceKind::Data,
+            Beneath::Backing(_) | Beneath::Layer(..) => PieceKind::Beneath,
+            Beneath::Zeroes | Beneath::Replaced(_) | Beneath::Unknown => PieceKind::Data,
         }
     }
 }

@@ -180,7 +180,7 @@ fn content(image: &Image) -> Vec<u8> {
     bytes
 }
 
-fn copy<'a>(sources: &'a [Image], target: &'a Image, beneath: Beneath, method: Method) -> Copy<'a> {
+fn copy<'a>(sources: &'a [Image], target: &'a Image, beneath: Beneath<'a>, method: Method) -> Copy<'a> {
     Copy {
         sources,
         skip: 0,

@@ -2,12 +2,12 @@
 
 use formats::codec::Encoder;
 use formats::engine::{Reader, Turn, Write, is_zero, runs, write};
-use formats::error::ResultExt;
 use formats::{Allocation, Error, GuestOffset, Result, Writer};
 use journal::{AlignedBuf, Zeroing};
 
+use super::failure::Doing;
 use super::plan::{Job, PieceKind, locate};
-use super::{Beneath, Copy, Method, Throttle, Unreadable};
+use super::{Beneath, Copy, Method, Replacement, Throttle, Unreadable};
 
 /// Zeroes are looked for in pieces of this size, where the target can hold smaller ones: a page
 /// of the page cache, and a block of most filesystems.
@@ -19,12 +19,15 @@ const SECTOR: usize = 512;
 /// Works on chunks, one after another. One per thread.
 #[derive(Debug)]
 pub(super) struct Worker<'a> {
-    copy: &'a Copy<'a>,
+    pub(super) copy: &'a Copy<'a>,
     pub(super) writer: &'a dyn Writer,
-    unit: u64,
+    pub(super) unit: u64,
     throttle: Option<&'a Throttle>,
     readers: Vec<Reader<'a>>,
     pub(super) chunk: AlignedBuf,
+    /// What will be beneath the chunk, where that is going to be another image.
+    pub(super) other: AlignedBuf,
+    pub(super) other_reader: Option<Reader<'a>>,
     encoder: Option<Encoder>,
     payload: Vec<u8>,
 }
@@ -59,6 +62,10 @@ impl<'a> Worker<'a> {
             (Method::Compressed, Some(compression)) => Some(Encoder::new(compression.codec)?),
             _ => None,
         };
+        let other_reader = match copy.beneath {
+            Beneath::Replaced(Replacement { image: Some(image), .. }) => Some(Reader::new(image)),
+            _ => None,
+        };
         Ok(Self {
             copy,
             writer,
@@ -66,6 +73,8 @@ impl<'a> Worker<'a> {
             throttle,
             readers: copy.sources.iter().map(Reader::new).collect(),
             chunk: AlignedBuf::new(0),
+            other: AlignedBuf::new(0),
+            other_reader,
             encoder,
             payload: Vec::new(),
         })
@@ -77,34 +86,48 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         if job.is_all(PieceKind::Zero) {
-            return match self.copy.min_sparse {
+            let result = match self.copy.min_sparse {
                 0 => self.store_zeroes(job, turn),
                 _ => turn.wait(|| self.zero(job.at, job.len())),
             };
+            return self.copy.tell(Doing::Writing, job.at, result);
         }
-        if self.copy.method == Method::Offload && job.pieces.iter().all(|piece| piece.host.is_some()) {
-            return self.offload(job, turn);
+        if let Some(steps) = self.offloadable(job) {
+            self.pace(&steps);
+            return self.offload(job, &steps, turn);
         }
         self.fetch(job)?;
+        if self.replaces() {
+            self.fetch_other(job)?;
+        }
         let steps = match self.copy.method {
             Method::Compressed => self.compress(job)?,
+            Method::Plain | Method::Offload if self.replaces() => self.differing(job),
             Method::Plain | Method::Offload => self.steps(job),
         };
-        if let Some(throttle) = self.throttle {
-            throttle.pass(steps.iter().map(|step| step.len as u64).sum());
-        }
+        self.pace(&steps);
         self.put(job, &steps, turn)
     }
 
+    /// Waits until that much may be written.
+    fn pace(&self, steps: &[Step]) {
+        if let Some(throttle) = self.throttle {
+            throttle.pass(steps.iter().map(|step| step.len as u64).sum());
+        }
+    }
+
     /// Whether zeroes need not be written, because the target reads as zeroes anyway.
-    fn zeroes_are_there(&self) -> bool {
-        self.copy.beneath == Beneath::Zeroes && self.copy.min_sparse > 0
+    pub(super) fn zeroes_are_there(&self) -> bool {
+        matches!(self.copy.beneath, Beneath::Zeroes) && self.copy.min_sparse > 0
     }
 
     fn zero(&self, at: u64, len: u64) -> Result<()> {
-        self.writer
-            .zero(GuestOffset(at), len, Zeroing::Keep)
-            .context(|| format!("error while writing at byte {at}"))
+        // A base gives back what nobody sees any more.
+        let how = match self.copy.beneath {
+            Beneath::Layer(..) => Zeroing::Unmap,
+            _ => Zeroing::Keep,
+        };
+        self.writer.zero(GuestOffset(at), len, how)
     }
 
     /// Reads the chunk's data; its zeroes are put in between.
@@ -119,7 +142,7 @@ impl<'a> Worker<'a> {
             // A compressed unit is stored whole, so what it shares with the backing image is read.
             let wanted = match piece.kind {
                 PieceKind::Data => true,
-                PieceKind::Beneath => self.copy.method == Method::Compressed,
+                PieceKind::Beneath => self.copy.method == Method::Compressed || self.replaces(),
                 PieceKind::Zero => false,
             };
             if wanted {
@@ -142,9 +165,8 @@ impl<'a> Worker<'a> {
             let result = self.readers[index].read(source_at, &mut self.chunk[start..start + len]);
             match (result, self.copy.unreadable) {
                 (Ok(()), _) => {}
-                (Err(error), Unreadable::Fails) => {
-                    let byte = from - self.copy.skip;
-                    return Err(error).context(|| format!("error while reading at byte {byte}"));
+                (result @ Err(_), Unreadable::Fails) => {
+                    return self.copy.tell(Doing::Reading, from - self.copy.skip, result);
                 }
                 (Err(_), Unreadable::BecomesZeroes(tell)) => {
                     for (number, sector) in self.chunk[start..start + len].chunks_mut(SECTOR).enumerate() {
@@ -236,7 +258,8 @@ impl<'a> Worker<'a> {
         self.payload.resize(padded, 0);
         let mut steps = Vec::new();
         for start in (0..padded).step_by(unit) {
-            if self.is_beneath(job, start, unit.min(len - start)) {
+            let within = unit.min(len - start);
+            if self.is_beneath(job, start, within) || self.is_same(start, within) {
                 continue;
             }
             let cluster = &self.chunk[start..start + unit];
@@ -270,39 +293,40 @@ impl<'a> Worker<'a> {
 
     /// Finds space for the steps in turn, then writes.
     fn put(&self, job: &Job, steps: &[Step], turn: &mut Turn<'_>) -> Result<()> {
-        let failed = |step: &Step| {
-            let byte = job.at + step.start as u64;
-            move || format!("error while writing at byte {byte}")
-        };
-        let mut allocations: Vec<(usize, Allocation)> = Vec::new();
-        turn.wait(|| {
-            for step in steps {
-                self.put_in_turn(job, step, &mut allocations).context(failed(step))?;
-            }
-            Ok(())
-        })?;
+        let allocations = self.prepare(job, steps, turn)?;
         for (start, allocation) in &allocations {
             let bytes = &self.chunk[*start..*start + allocation.len as usize];
-            allocation
-                .disk
-                .write_bulk_at(allocation.offset.0, bytes)
-                .map_err(Error::from)
-                .and_then(|()| self.writer.link(allocation))
-                .context(|| format!("error while writing at byte {}", allocation.at.0))?;
+            let written = allocation.disk.write_bulk_at(allocation.offset.0, bytes);
+            let linked = written.map_err(Error::from).and_then(|()| self.writer.link(allocation));
+            self.copy.tell(Doing::Writing, allocation.at.0, linked)?;
         }
         Ok(())
     }
 
-    /// What has to happen in guest order.
-    pub(super) fn put_in_turn(
+    /// Does in turn what has to happen in guest order, and returns where the rest is to be written:
+    /// parts of the chunk by their first byte in it.
+    pub(super) fn prepare(
         &self,
         job: &Job,
-        step: &Step,
-        allocations: &mut Vec<(usize, Allocation)>,
-    ) -> Result<()> {
+        steps: &[Step],
+        turn: &mut Turn<'_>,
+    ) -> Result<Vec<(usize, Allocation)>> {
+        let mut allocations: Vec<(usize, Allocation)> = Vec::new();
+        turn.wait(|| {
+            for step in steps {
+                let result = self.put_in_turn(job, step, &mut allocations);
+                self.copy.tell(Doing::Writing, job.at + step.start as u64, result)?;
+            }
+            Ok(())
+        })?;
+        Ok(allocations)
+    }
+
+    /// What has to happen in guest order.
+    fn put_in_turn(&self, job: &Job, step: &Step, allocations: &mut Vec<(usize, Allocation)>) -> Result<()> {
         let at = job.at + step.start as u64;
         match step.action {
-            Action::Zero => self.writer.zero(GuestOffset(at), step.len as u64, Zeroing::Keep),
+            Action::Zero => self.zero(at, step.len as u64),
             Action::Compressed { start, len } => {
                 self.writer.write_compressed(GuestOffset(at), &self.payload[start..start + len])
             }
@@ -337,6 +361,5 @@ impl<'a> Worker<'a> {
             }
             Ok(())
         })
-        .context(|| format!("error while writing at byte {}", job.at))
     }
 }

@@ -152,7 +152,7 @@ impl Convert {
         sources: &[Image],
         target: &Image,
         len: u64,
-        beneath: Beneath,
+        beneath: Beneath<'_>,
         progress: &dyn Progress,
     ) -> Result<()> {
         let warn = |at: u64, error: &Error| {
@@ -241,7 +241,7 @@ impl Convert {
 
     /// What an existing target reads as where nothing is written. What it holds goes first, in one
     /// piece, unless every byte is going to be written.
-    fn beneath_existing(&self, target: &Image, len: u64, content: Content) -> Result<Beneath> {
+    fn beneath_existing(&self, target: &Image, len: u64, content: Content) -> Result<Beneath<'static>> {
         match content {
             Content::Zeroes => Ok(Beneath::Zeroes),
             Content::Backing => Ok(Beneath::Backing(u64::MAX)),
@@ -252,7 +252,7 @@ impl Convert {
 }
 
 /// What a new target reads as where nothing is written.
-fn beneath_new(new: &NewImage, len: u64) -> Result<Beneath> {
+fn beneath_new(new: &NewImage, len: u64) -> Result<Beneath<'static>> {
     match new.image().backing() {
         Some(backing) => Ok(Beneath::Backing(backing.virtual_size())),
         None if starts_zeroed(new)? => Ok(Beneath::Zeroes),

@@ -144,7 +144,7 @@ impl Dd {
         source: Option<Image>,
         part: &Part,
         target: &Image,
-        beneath: Beneath,
+        beneath: Beneath<'_>,
         streams: Streams<'_>,
     ) -> Result<()> {
         let Some(source) = source else { return stream_to_image(part, streams.input, target, beneath) };
@@ -203,9 +203,9 @@ fn stream_to_stream(part: &Part, streams: Streams<'_>) -> Result<()> {
     output.flush().map_err(|error| stream_failed("writing to standard output", &error))
 }
 
-fn stream_to_image(part: &Part, input: &mut dyn Read, target: &Image, beneath: Beneath) -> Result<()> {
+fn stream_to_image(part: &Part, input: &mut dyn Read, target: &Image, beneath: Beneath<'_>) -> Result<()> {
     each_piece(part, input, |at, piece| {
-        if beneath == Beneath::Zeroes && is_zero(piece) {
+        if matches!(beneath, Beneath::Zeroes) && is_zero(piece) {
             return Ok(());
         }
         write(target, at, Write::Data(piece)).context(|| format!("error while writing at byte {at}"))

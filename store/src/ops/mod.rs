@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod bitmap;
 pub mod check;
+pub mod commit;
 pub mod compare;
 pub mod convert;
 pub mod create;
@@ -12,5 +13,6 @@ pub mod info;
 pub mod map;
 pub mod measure;
 pub mod mv;
+pub mod rebase;
 pub mod rm;
 pub mod snapshot;

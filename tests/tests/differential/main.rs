@@ -7,6 +7,7 @@
 mod bench;
 mod blockopts;
 mod check;
+mod commit;
 mod compare;
 mod convert;
 mod create;
@@ -15,6 +16,8 @@ mod info;
 mod map;
 mod measure;
 mod options;
+mod overlays;
+mod rebase;
 mod usage;
 
 use std::process::ExitCode;
@@ -64,6 +67,8 @@ fn cases() -> Vec<Case> {
         compare::cases,
         measure::cases,
         bench::cases,
+        commit::cases,
+        rebase::cases,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }
