@@ -1,6 +1,6 @@
 //! `mv`: move an image, and let those that need it know.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use store::catalog::{Spared, known_dependents};
 use store::ops::mv::Move;
@@ -29,9 +29,12 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let [from, to] = args.operands() else {
         return Err(Failure::usage("Expecting two image file names"));
     };
-    let (from, to) = (Path::new(from), Path::new(to));
+    let (from, mut to) = (Path::new(from), PathBuf::from(to));
+    if to.is_dir() {
+        to.push(from.file_name().unwrap_or_default());
+    }
     let dependents = known_dependents(env.fs, from, Spared::default());
-    let moved = Move { from, to, dependents: &dependents }.run(&env.context())?;
+    let moved = Move { from, to: &to, dependents: &dependents }.run(&env.context())?;
     if !quiet {
         for path in &moved.rewritten {
             env.out.line([b"Changed the backing file of '", path_bytes(path), b"'"].concat());

@@ -10,7 +10,7 @@ use formats::shown::shown;
 use formats::{BackingReference, Durability, Error, Image, OpenContext, OpenFlags, Result};
 use journal::Access;
 
-use super::rm::require_file;
+use super::rm::{is_link, require_file};
 use crate::ImageName;
 use crate::catalog::{Dependent, Role};
 
@@ -19,7 +19,7 @@ use crate::catalog::{Dependent, Role};
 pub struct Move<'a> {
     /// The image.
     pub from: &'a Path,
-    /// Its new name, or a directory to put it into.
+    /// Its new name, which must be free.
     pub to: &'a Path,
     /// Images that are known to need it; those that name it so are changed.
     pub dependents: &'a [Dependent],
@@ -57,14 +57,10 @@ impl Move<'_> {
     }
 
     fn target(&self, context: &OpenContext<'_>) -> Result<PathBuf> {
-        let mut to = self.to.to_owned();
-        if to.is_dir() {
-            to.push(self.from.file_name().unwrap_or_default());
+        if is_link(context.fs, self.to)? || context.fs.status(self.to)?.is_some() {
+            return Err(Error::invalid(format!("'{}' exists", shown(self.to.as_os_str()))));
         }
-        if to.is_symlink() || context.fs.status(&to)?.is_some() {
-            return Err(Error::invalid(format!("'{}' exists", shown(to.as_os_str()))));
-        }
-        Ok(context.fs.resolve(&to)?)
+        Ok(context.fs.resolve(self.to)?)
     }
 }
 
@@ -131,7 +127,7 @@ fn relative(image: &Path, path: &Path) -> OsString {
 
 /// An image that moves to another directory goes on naming the same files.
 fn keep_needs(context: &OpenContext<'_>, from: &Path, to: &Path) -> Result<()> {
-    let Ok(image) = open_to_look(context, from) else { return Ok(()) };
+    let image = open_to_look(context, from)?;
     let details = image.driver().details()?.specific;
     let data_file = details.as_ref().and_then(|details| details["data"]["data-file"].as_str());
     if data_file.is_some_and(|data_file| !name::is_absolute(OsStr::new(data_file))) {

@@ -16,7 +16,7 @@ pub fn rm(context: &OpenContext<'_>, path: &Path) -> Result<()> {
 /// a link leads to.
 pub(super) fn require_file(fs: &dyn Fs, path: &Path) -> Result<()> {
     let name = shown(path.as_os_str());
-    if path.is_symlink() {
+    if is_link(fs, path)? {
         return Err(Error::invalid(format!("'{name}' is a symbolic link; name the image itself")));
     }
     match fs.status(path)?.map(|status| status.kind) {
@@ -24,4 +24,11 @@ pub(super) fn require_file(fs: &dyn Fs, path: &Path) -> Result<()> {
         Some(_) => Err(Error::invalid(format!("'{name}' is not a regular file"))),
         None => Err(Error::new(ErrorKind::NotFound, format!("'{name}' does not exist"))),
     }
+}
+
+/// Whether the last part of a name is a symbolic link that leads somewhere.
+pub(super) fn is_link(fs: &dyn Fs, path: &Path) -> Result<bool> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    Ok(fs.resolve(path)? != fs.resolve(parent)?.join(name))
 }

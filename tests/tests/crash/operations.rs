@@ -1,22 +1,26 @@
 //! The scenarios of each operation.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use formats::create::OptionList;
 use formats::{OpenContext, OpenFlags, Result};
 use journal::sim::Frozen;
 use journal::{Access, Zeroing};
+use store::catalog::{Dependent, Role};
 use store::ops::bitmap::{Action, ChangeBitmap};
 use store::ops::convert::{self, BitmapPolicy, Convert, Transfer, UnreadablePolicy};
 use store::ops::create::{BackingTrust, Create};
 use store::ops::dd::{self, Dd, Streams};
+use store::ops::mv::Move;
 use store::ops::snapshot;
 use store::{ImageName, NewTarget, NoProgress};
 
 use crate::scenario::{Foreign, Scenario, Watched, qcow2, raw};
 use crate::subject::{
-    Chain, Content, DATA, DataFile, SIDE, SOURCE, Shape, TOP, open_for_writing, put, writer, zero,
+    BASE, Chain, Content, DATA, DataFile, SIDE, SOURCE, Shape, TOP, open_for_writing, put, writer, zero,
 };
 
 /// How many scenarios each operation has, at least.
@@ -62,6 +66,7 @@ const FAMILIES: &[Family] = &[
     dd_existing,
     write_guest,
     several,
+    move_base,
     snapshot_create,
     snapshot_apply,
     snapshot_delete,
@@ -221,6 +226,34 @@ fn several(subject: &Subject) -> Option<Scenario> {
             }
             create.plan(context)?.run(context)
         })
+    })
+}
+
+/// A backing image goes to another directory, and the image that names it follows.
+fn move_base(subject: &Subject) -> Option<Scenario> {
+    const MOVED: &str = "/far/moved";
+    let watch = if subject.shape.chain == Chain::Raw { raw } else { qcow2 };
+    let images = subject.images().into_iter().chain([watch(BASE), watch(MOVED)]).collect();
+    let suited = subject.shape.chain != Chain::None && subject.shape.data == DataFile::None;
+    suited.then(|| {
+        let mut scenario = subject.scenario("mv", images, |context| {
+            let top = name(TOP, "qcow2").open(context, OpenFlags { backing: false, ..OpenFlags::READ })?;
+            let reference = top.driver().backing().map(|backing| backing.name.clone()).unwrap_or_default();
+            drop(top);
+            let dependent = Dependent {
+                path: TOP.into(),
+                role: Role::Backing,
+                base: BASE.into(),
+                name: OsString::from_vec(reference),
+                via: BASE.into(),
+                format: "qcow2".to_owned(),
+            };
+            let (from, to) = (Path::new(BASE), Path::new(MOVED));
+            Move { from, to, dependents: &[dependent] }.run(context).map(drop)
+        });
+        // The name and what says it are in different places: for a moment one is without the other.
+        scenario.foreign = Foreign::Anything;
+        scenario
     })
 }
 

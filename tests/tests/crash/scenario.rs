@@ -86,7 +86,7 @@ impl Scenario {
     pub fn recover(&self, fs: &SimFs) -> Result<()> {
         let recovery = Recovery::new(Arc::new(fs.clone()));
         for image in &self.images {
-            recovery.recover(Path::new(&image.path))?;
+            recovery.recover(&recovery.journal_of(Path::new(&image.path))?)?;
         }
         Ok(())
     }
