@@ -51,6 +51,26 @@ fn later_lines_see_what_earlier_ones_did() {
 }
 
 #[test]
+fn one_image_may_be_changed_again_and_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "image", "8M"]);
+    let mut batch = String::new();
+    for round in 0..12 {
+        batch += &format!("snapshot -c s{round} image\nbitmap --add image b{round}\n");
+        if round % 3 == 2 {
+            batch += &format!("snapshot -d s{} image\nbitmap --remove image b{}\n", round - 1, round - 2);
+        }
+    }
+    std::fs::write(scratch.path().join("steps"), batch).unwrap();
+    let done = tximg(scratch.path(), &["batch", "steps"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let check = tximg(scratch.path(), &["check", "image"]);
+    assert!(check.status.success(), "{}{}", text(&check.stdout), text(&check.stderr));
+    let list = text(&tximg(scratch.path(), &["snapshot", "-l", "image"]).stdout);
+    assert_eq!(list.lines().count(), 2 + 8, "{list}");
+}
+
+#[test]
 fn a_line_that_fails_undoes_all() {
     let scratch = tempfile::tempdir().unwrap();
     tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "image", "8M"]);

@@ -1,10 +1,11 @@
 //! `bench`: measure how fast requests to an image are.
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 
-use formats::{CacheMode, Image, OpenFlags};
+use formats::{CacheMode, Image, OpenContext, OpenFlags};
 use journal::aio::Interface;
-use journal::{Access, Caching};
+use journal::{Access, Caching, RealFs, Transaction};
 use store::ops::bench::{self, Action, Flush, Meanwhile, Path, Request};
 
 use crate::command::{
@@ -227,7 +228,9 @@ impl Options {
             cache: self.cache,
             ..OpenFlags::READ
         };
-        let image = named.open(&env.context(), flags)?;
+        // Requests are timed as they reach the file, so they cannot wait for a commit.
+        let files = Transaction::at_once(Arc::new(RealFs));
+        let image = named.open(&OpenContext { fs: &files, ..env.context() }, flags)?;
         if self.path == Path::Queue(Interface::Native) && self.cache.caching != Caching::Direct {
             return Err(Failure::message(format!(
                 "Could not open '{}': aio=native was specified, but it requires cache.direct=on, \

@@ -76,7 +76,9 @@ impl Fs for RealFs {
 
     fn resolve(&self, path: &Path) -> Result<PathBuf> {
         let failed = |error: io::Error| Error::os("resolve", path, None, error);
-        let absolute = std::path::absolute(path).map_err(failed)?;
+        // Only the empty path has no absolute form.
+        let nowhere = |_| failed(io::Error::from_raw_os_error(libc::ENOENT));
+        let absolute = std::path::absolute(path).map_err(nowhere)?;
         for existing in absolute.ancestors() {
             match existing.canonicalize() {
                 Ok(real) => {

@@ -49,19 +49,34 @@ use crate::{
 #[derive(Debug)]
 pub struct Transaction {
     shared: Arc<Shared>,
+    effect: Effect,
     members: Mutex<Vec<Arc<Member>>>,
     names: Arc<Mutex<Names>>,
+}
+
+/// When changes take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    AtOnce,
+    AtCommit,
 }
 
 impl Transaction {
     /// Begins. Once `interrupt` is requested, every further step fails with
     /// [`ErrorKind::Interrupted`], up to the commit.
     pub fn begin(fs: Arc<dyn Fs>, interrupt: Arc<dyn Interrupt>) -> Self {
-        Self {
-            shared: Arc::new(Shared::new(fs, interrupt)),
-            members: Mutex::default(),
-            names: Arc::default(),
-        }
+        Self::new(fs, interrupt, Effect::AtCommit)
+    }
+
+    /// The same files, on which every change takes effect at once: for work that is not meant to be
+    /// undone. Journals that are met are recovered, too.
+    pub fn at_once(fs: Arc<dyn Fs>) -> Self {
+        Self::new(fs, Arc::new(AtomicBool::new(false)), Effect::AtOnce)
+    }
+
+    fn new(fs: Arc<dyn Fs>, interrupt: Arc<dyn Interrupt>, effect: Effect) -> Self {
+        let shared = Arc::new(Shared::new(fs, interrupt));
+        Self { shared, effect, members: Mutex::default(), names: Arc::default() }
     }
 
     /// The files that are changed, made, moved and removed, symbolic links resolved.
@@ -125,7 +140,8 @@ impl Transaction {
             Met::Nothing => self.shared.fs.open(path, options)?,
             Met::LookThrough(disk) => return Ok(disk),
         };
-        if options.access == Access::Read || disk.status()?.kind != DiskKind::Regular {
+        let changes = options.access == Access::Write && self.effect == Effect::AtCommit;
+        if !changes || disk.status()?.kind != DiskKind::Regular {
             self.shared.remember(&disk, real, None);
             return Ok(disk);
         }

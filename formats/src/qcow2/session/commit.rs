@@ -43,6 +43,7 @@ impl Session {
         self.give_back(&gone)?;
         self.space.close_epoch(&gone);
         self.tables.guard(&mut self.space);
+        self.guard_withheld();
         Ok(())
     }
 

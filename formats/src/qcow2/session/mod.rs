@@ -139,11 +139,18 @@ impl Session {
         let tables = Tables::open(Arc::clone(main), geometry, header.l1)?;
         tables.guard(&mut space);
         space.guard(header.snapshots.offset, u64::from(header.snapshots.count.min(1)));
-        for range in main.withheld() {
-            space.guard(HostOffset(range.start), range.end - range.start);
-        }
         let bitmaps = BitmapSet::open(&**main, &geometry, &header)?;
-        Ok(Self::new(Mode::Shadow, files, header, space, tables, bitmaps))
+        let mut session = Self::new(Mode::Shadow, files, header, space, tables, bitmaps);
+        session.guard_withheld();
+        Ok(session)
+    }
+
+    /// Keeps what a transaction has released from being handed out: the state on the disk may need
+    /// it until the transaction is over.
+    fn guard_withheld(&mut self) {
+        for range in self.files.main.withheld() {
+            self.space.guard(HostOffset(range.start), range.end - range.start);
+        }
     }
 
     fn new(
