@@ -103,6 +103,36 @@ fn what_is_needed_is_not_replaced_unless_it_is_forced() {
 }
 
 #[test]
+fn changes_inside_an_image_count_if_its_content_does() {
+    let scene = Scene::new();
+    scene.chain();
+    scene.out("snapshot -c then base.qcow2");
+    let content = scene.out("digest base.qcow2");
+    for line in [
+        "snapshot -a then base.qcow2",
+        // One of the chain that is committed does not count, but its sibling does.
+        "commit one.qcow2",
+        "commit -b base.qcow2 top.qcow2",
+        "rebase -u -b '' one.qcow2",
+    ] {
+        let refused = scene.run(line);
+        assert!(refused.err().contains("Refusing to change the content of '"), "{line}: {}", refused.err());
+        assert!(refused.err().ends_with("With --force it is done all the same.\n"));
+        assert_eq!(refused.stdout, b"", "{line}");
+        assert_eq!(scene.command("qemu-img", &format!("{line} --help")).run().code(), Some(0));
+    }
+    assert_eq!(scene.out("digest base.qcow2"), content);
+    // What changes nothing that others see is nobody's concern.
+    scene.out("snapshot -d then base.qcow2");
+    scene.out("bitmap --add base.qcow2 b");
+    scene.out("rebase -b '' one.qcow2");
+    assert_eq!(scene.out("catalog dependents base.qcow2"), "two.qcow2\n");
+    // The only one that needs the base is the one that goes into it.
+    scene.out("commit -q two.qcow2");
+    scene.out("rebase -u --force -b base.qcow2 -F qcow2 one.qcow2");
+}
+
+#[test]
 fn only_images_that_still_say_so_are_dependents() {
     if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
         return;

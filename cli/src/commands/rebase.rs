@@ -5,12 +5,14 @@ use std::ffi::{OsStr, OsString};
 use formats::{CacheMode, OpenFlags};
 use journal::Access;
 use store::Progress;
+use store::catalog::Spared;
 use store::ops::rebase::{Content, Rebase, Transfer};
 
 use crate::command::{
-    Args, Command, Env, FILENAME, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, Opt, PROGRESS, QUIET,
-    Value,
+    Args, Command, Env, FILENAME, FORCE, FORCE_SHARE, FORMAT, Force, HELP, IMAGE_OPTS, Id, OBJECT, Opt,
+    PROGRESS, QUIET, Value,
 };
+use crate::guard::Change;
 use crate::image::{self, NameForm};
 use crate::object::Objects;
 use crate::progress::{Meter, Wanted};
@@ -64,6 +66,7 @@ pub(crate) const COMMAND: Command = Command {
             Value::None,
             "change the name only, whatever the backing file holds",
         ),
+        FORCE,
     ],
     operands: &[FILENAME],
     run,
@@ -83,6 +86,7 @@ struct Given {
     is_unsafe: bool,
     backing: Option<OsString>,
     backing_format: Option<String>,
+    force: Force,
 }
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
@@ -91,9 +95,14 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     if given.backing.is_none() && !given.is_unsafe {
         return Err(Failure::usage("Must specify backing file (-b) or use unsafe mode (-u)"));
     }
+    let request = given.request(operand)?;
+    if let (Content::Trusted, Some(path)) = (&request.content, request.image.file()) {
+        // Nobody has seen whether the image goes on showing what it showed.
+        env.protect(&path, Change::Write, given.force, Spared::default())?;
+    }
     let meter = Meter::new(env.out, Wanted::from_flags(given.progress, given.quiet), 1);
     meter.start();
-    given.request(operand)?.run(&env.context(), &meter)?;
+    request.run(&env.context(), &meter)?;
     meter.set(1, 1);
     Ok(SUCCESS)
 }
@@ -116,6 +125,7 @@ fn read(args: &Args) -> Result<Given, Failure> {
             Id::Backing => given.backing = Some(option.value().to_owned()),
             Id::BackingFormat => given.backing_format = text(),
             Id::BackingCache => given.backing_cache = text(),
+            Id::Force => given.force = Force::On,
             Id::BackingUnsafe => given.is_unsafe = true,
             other => unreachable!("{other:?} is not an option of this command"),
         }
