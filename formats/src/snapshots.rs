@@ -6,6 +6,9 @@ use crate::Result;
 ///
 /// Snapshots are named by their place in [`crate::Snapshots::list`].
 pub trait SnapshotWriter {
+    /// Whether this image can have snapshots.
+    fn supported(&self) -> Result<()>;
+
     /// Keeps the disk as it is now under a new id.
     fn create(&self, new: &NewSnapshot) -> Result<()>;
 

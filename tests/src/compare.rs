@@ -5,6 +5,7 @@
 //! * **Progress.** With `-p` both programs print percentages as they go; how many depends on how
 //!   they cut the work. Only the first and the last of a series are compared.
 //! * **Benchmark times.** The number in `Run completed in N seconds.`
+//! * **Nodes without a name.** qemu-img calls them `#block` and three digits, of which two are random.
 
 use std::fmt::Write;
 
@@ -111,7 +112,14 @@ pub fn lines(expected: &str, got: &str) -> String {
 /// Output without what may vary.
 fn filtered(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    bench_times(&progress(&text))
+    node_names(&bench_times(&progress(&text)))
+}
+
+fn node_names(text: &str) -> String {
+    const BEFORE: &str = "#block";
+    let mut parts = text.split(BEFORE);
+    let head = parts.next().unwrap_or_default().to_owned();
+    parts.fold(head, |text, part| text + BEFORE + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 /// Reduces each series of progress reports to its first and last.

@@ -13,16 +13,18 @@
 //!   when they were taken.
 //! * **Order of allocation.** For the same reason fragmentation figures and host offsets are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::compare::{self, Difference};
 use crate::content;
+use crate::inside;
 use crate::oracle::oracle;
 use crate::run::{Outcome, Run};
 use crate::tximg::tximg;
@@ -98,23 +100,10 @@ pub fn run_tximg<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>)
 /// All differences between what a command that succeeded made in the two directories.
 pub fn differences(expected: Scene<'_>, got: Scene<'_>) -> Vec<Difference> {
     let pair = Pair { expected: expected.dir, got: got.dir };
-    let mut touched = [expected.touched(), got.touched()].concat();
-    touched.sort();
-    touched.dedup();
-    let mut all = Vec::new();
+    let touched: BTreeSet<String> = expected.touched().into_iter().chain(got.touched()).collect();
+    let touched: Vec<String> = touched.into_iter().collect();
     let opaque = opaque_data_files(pair.got, &touched);
-    for name in touched.iter().filter(|name| !opaque.contains(name)) {
-        match [expected, got].map(|scene| scene.dir.join(name).exists()) {
-            // What only one of them wrote to must be equal none the less.
-            [true, true] => all.extend(file(pair, name)),
-            [false, false] => {}
-            [true, false] => all.push(Difference::content(format!("only the oracle has '{name}'"))),
-            [false, true] => {
-                all.push(Difference::content(format!("only the program under test has '{name}'")));
-            }
-        }
-    }
-    all
+    touched.iter().filter(|name| !opaque.contains(name)).flat_map(|name| alike(pair, name)).collect()
 }
 
 /// External data files that are no valid raw image: what stands in them where the image has zeroes
@@ -131,10 +120,27 @@ fn opaque_data_files(dir: &Path, names: &[String]) -> Vec<String> {
     if names.len() > 1 { names.iter().filter_map(data_file).collect() } else { Vec::new() }
 }
 
-/// What a command that failed has left behind although it should not.
-pub fn leftovers(got: Scene<'_>) -> Vec<Difference> {
-    let touched = got.touched().into_iter();
-    touched.map(|name| Difference::content(format!("failed, but touched '{name}'"))).collect()
+/// What a command that failed has left behind although it should not. `fresh` makes the scene once
+/// more, as it was before the command.
+pub fn leftovers(got: Scene<'_>, fresh: impl FnOnce() -> TempDir) -> Vec<Difference> {
+    let touched = got.touched();
+    if touched.is_empty() {
+        return Vec::new();
+    }
+    let fresh = fresh();
+    let pair = Pair { expected: fresh.path(), got: got.dir };
+    let left = touched.iter().flat_map(|name| alike(pair, name));
+    left.map(|left| Difference::content(format!("failed, but {}", left.text))).collect()
+}
+
+/// A file that a program touched stands in both directories or in none, and is the same.
+fn alike(pair: Pair<'_>, name: &str) -> Vec<Difference> {
+    match (pair.expected.join(name).exists(), pair.got.join(name).exists()) {
+        (true, true) => file(pair, name),
+        (false, false) => Vec::new(),
+        (true, false) => vec![Difference::content(format!("'{name}' is not there"))],
+        (false, true) => vec![Difference::content(format!("'{name}' is there, but should not be"))],
+    }
 }
 
 fn file(pair: Pair<'_>, name: &str) -> Vec<Difference> {
@@ -153,6 +159,8 @@ fn file(pair: Pair<'_>, name: &str) -> Vec<Difference> {
     all.extend(sound(pair, name, &path));
     if walked {
         all.extend(same_guest(pair, name, &path, description["virtual-size"].as_u64().unwrap_or(0)));
+        all.extend(inside::snapshots(pair, name, &description));
+        all.extend(inside::bitmaps(pair, name));
     }
     all
 }

@@ -23,6 +23,7 @@ pub mod content;
 pub mod effects;
 pub mod exercise;
 pub mod glob;
+pub mod inside;
 pub mod judge;
 pub mod known;
 pub mod mutate;

@@ -150,7 +150,7 @@ fn differences(case: &Case) -> Vec<Difference> {
     if got.success() {
         all.extend(effects::differences(scenes[0], scenes[1]));
     } else if !case.writes_in_place() {
-        all.extend(effects::leftovers(scenes[1]));
+        all.extend(effects::leftovers(scenes[1], || stage(case)));
     }
     all
 }

@@ -96,9 +96,11 @@ fn open_tree(
     }
     let parsed = ParsedNode::new(filename, options, Slot::Image)?;
     tell(&parsed.warnings);
+    let read_only = parsed.node.is_read_only();
     let image = Opener { context, flags, above: None }.open(parsed.node, Need::of(&flags))?;
     // Options can make an image read-only; a check has its own way of writing.
-    if flags.access == Access::Write && !flags.check && image.driver().writer().is_none() {
+    let unwritable = read_only || image.driver().writer().is_none();
+    if flags.access == Access::Write && !flags.check && unwritable {
         return Err(Error::unsupported("Block node is read-only"));
     }
     Ok(image)

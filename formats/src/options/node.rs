@@ -18,6 +18,16 @@ pub enum NodeOptions {
     Protocol(ProtocolNode),
 }
 
+impl NodeOptions {
+    /// Whether it, or what holds it, is to be read only.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Format(node) => node.image.generic.read_only == Some(true) || node.file.is_read_only(),
+            Self::Protocol(node) => node.generic.read_only == Some(true),
+        }
+    }
+}
+
 /// An image in some format.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FormatNode {

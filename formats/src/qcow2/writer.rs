@@ -101,6 +101,13 @@ impl Overlay for Qcow2Writer {
 }
 
 impl SnapshotWriter for Qcow2Writer {
+    fn supported(&self) -> Result<()> {
+        match self.geometry.external_data {
+            true => Err(Error::unsupported("Operation not supported")),
+            false => Ok(()),
+        }
+    }
+
     fn create(&self, new: &NewSnapshot) -> Result<()> {
         self.session().create_snapshot(new)
     }

@@ -16,6 +16,7 @@ pub fn list(image: &Image) -> &[SnapshotInfo] {
 /// Takes a snapshot of an image that was opened for writing.
 pub fn create(image: &Image, name: &str) -> Result<()> {
     let done = writer(image).and_then(|(holder, writer)| {
+        writer.supported()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // C strings of 256 bytes hold names in QEMU.
         let name = shortened(name, 255);
@@ -39,11 +40,11 @@ pub fn apply(image: &Image, name: &str) -> Result<()> {
     if holder.driver().bitmaps().is_some_and(|bitmaps| !bitmaps.list().is_empty()) {
         return Err(failed(Error::invalid("Device has active dirty bitmaps")));
     }
-    let found = SnapshotSelector::IdOrName(name.to_owned()).find(list(holder));
-    let done = match found {
-        Some(index) => writer.apply(index).and_then(|()| commit(holder)),
-        None => Err(Error::new(ErrorKind::NotFound, "No such file or directory")),
-    };
+    let done = writer.supported().and_then(|()| {
+        let found = SnapshotSelector::IdOrName(name.to_owned()).find(list(holder));
+        writer.apply(found.ok_or_else(|| Error::new(ErrorKind::NotFound, "No such file or directory"))?)?;
+        commit(holder)
+    });
     done.map_err(|error| failed(error.context("Failed to load snapshot")))
 }
 
@@ -53,6 +54,7 @@ pub fn delete(image: &Image, name: &str) -> Result<()> {
     let found = list(image).iter().position(|snapshot| snapshot.name == name);
     let done = match found {
         Some(index) => writer(image).and_then(|(holder, writer)| {
+            writer.supported()?;
             writer.delete(index)?;
             commit(holder)
         }),

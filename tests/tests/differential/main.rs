@@ -5,6 +5,7 @@
 //! arguments after `--`, or in `TXIMG_CASE`) choose some; `--list` shows them.
 
 mod bench;
+mod bitmap;
 mod blockopts;
 mod check;
 mod commit;
@@ -18,6 +19,7 @@ mod measure;
 mod options;
 mod overlays;
 mod rebase;
+mod snapshot;
 mod usage;
 
 use std::process::ExitCode;
@@ -69,6 +71,8 @@ fn cases() -> Vec<Case> {
         bench::cases,
         commit::cases,
         rebase::cases,
+        snapshot::cases,
+        bitmap::cases,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

@@ -41,14 +41,18 @@ pub(super) fn owned_cluster(geometry: &Geometry, entry: L2Entry) -> Option<HostC
     }
 }
 
-/// Takes the sole ownership from every entry. Returns whether one had it.
-pub(super) fn disown(geometry: &Geometry, table: &mut [u8]) -> bool {
+/// Whether an entry of a table calls its cluster its own.
+pub(super) fn is_owning(geometry: &Geometry, table: &[u8]) -> bool {
+    entries(geometry, table).any(|entry| entry.is_copied() && owned_cluster(geometry, entry).is_some())
+}
+
+/// Takes the sole ownership from every entry.
+pub(super) fn disown(geometry: &Geometry, table: &mut [u8]) {
     let owning: Vec<(usize, L2Entry)> = entries(geometry, table)
         .enumerate()
         .filter(|(_, entry)| entry.is_copied() && owned_cluster(geometry, *entry).is_some())
         .collect();
-    for (index, entry) in &owning {
-        put_entry(geometry, table, *index, entry.with_ownership(Ownership::Shared));
+    for (index, entry) in owning {
+        put_entry(geometry, table, index, entry.with_ownership(Ownership::Shared));
     }
-    !owning.is_empty()
 }

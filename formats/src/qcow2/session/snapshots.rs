@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use journal::Disk;
 
-use super::references::{counted_runs, disown, owned_cluster};
+use super::references::{counted_runs, disown, is_owning, owned_cluster};
 use super::space::Shared;
 use super::{MAX_DISK_SIZE, Session};
 use crate::error::ResultExt;
@@ -20,18 +20,24 @@ use crate::qcow2::table::{entries, put_entry, read_l1};
 use crate::shown::printed;
 use crate::snapshots::NewSnapshot;
 use crate::{Error, ErrorKind, HostOffset, Result, SnapshotInfo, notice};
+use journal::RangeSet;
 
 impl Session {
     /// See [`crate::SnapshotWriter::create`].
     pub fn create_snapshot(&mut self, new: &NewSnapshot) -> Result<()> {
-        self.refuse_data_file()?;
         let mut snapshots = self.read_snapshots()?;
         if snapshots.len() >= MAX_SNAPSHOTS as usize {
             return Err(file_too_large());
         }
         let mut l1 = self.tables.take_l1()?;
-        for (index, entry) in l1.iter_mut().enumerate() {
-            *entry = self.share_active(index, *entry)?;
+        let all: Vec<_> = tables_of(&l1).collect();
+        let owning = self.share_tables(&all)?;
+        for (index, table) in all {
+            let place = match owning.contains(index as u64) {
+                true => self.move_shared(index, table)?,
+                false => table,
+            };
+            l1[index] = L1Entry::new(place, Ownership::Shared);
         }
         let bytes = l1_bytes(&l1);
         let mut offset = HostOffset(0);
@@ -63,7 +69,6 @@ impl Session {
 
     /// See [`crate::SnapshotWriter::delete`].
     pub fn delete_snapshot(&mut self, index: usize) -> Result<()> {
-        self.refuse_data_file()?;
         let mut snapshots = self.read_snapshots()?;
         if index >= snapshots.len() {
             return Err(no_snapshot());
@@ -88,7 +93,6 @@ impl Session {
 
     /// See [`crate::SnapshotWriter::apply`].
     pub fn apply_snapshot(&mut self, index: usize) -> Result<()> {
-        self.refuse_data_file()?;
         let snapshots = self.read_snapshots()?;
         let snapshot = snapshots.get(index).ok_or_else(no_snapshot)?;
         // A reason in C's words, which the caller tells; the sentence comes before it.
@@ -101,29 +105,29 @@ impl Session {
         let active = self.tables.take_l1()?;
         let needed = self.geometry.l1_entries_for(size) as usize;
         l1.resize(l1.len().max(active.len()).max(needed), L1Entry::NONE);
-        for (index, entry) in l1.iter_mut().enumerate() {
-            let old = active.get(index).copied().unwrap_or(L1Entry::NONE);
-            if old.table() == entry.table() {
-                *entry = old;
-                continue;
-            }
-            if let Some(table) = entry.table() {
-                *entry = self.share_inactive(index, table)?;
-            }
-            if let Some(table) = old.table() {
-                let bytes = self.tables.read(index, table)?;
-                self.release_table(table, &bytes)?;
-            }
+        let same = |index: usize, entry: &L1Entry| {
+            active.get(index).is_some_and(|active| active.table() == entry.table())
+        };
+        let coming: Vec<_> = tables_of(&l1).filter(|(index, _)| !same(*index, &l1[*index])).collect();
+        let going: Vec<_> = tables_of(&active).filter(|(index, _)| !same(*index, &l1[*index])).collect();
+        let owning = self.share_tables(&coming)?;
+        for (index, table) in coming {
+            l1[index] = match owning.contains(index as u64) {
+                true => self.own_copy(index, table)?,
+                false => L1Entry::new(table, Ownership::Shared),
+            };
+        }
+        for (index, table) in going {
+            let bytes = self.tables.read(index, table)?;
+            self.release_table(table, &bytes)?;
+        }
+        for (entry, active) in
+            l1.iter_mut().zip(&active).filter(|(entry, active)| entry.table() == active.table())
+        {
+            *entry = *active;
         }
         self.tables.replace_l1(l1);
         Ok(())
-    }
-
-    fn refuse_data_file(&self) -> Result<()> {
-        match self.geometry.external_data {
-            true => Err(Error::unsupported("Operation not supported")),
-            false => Ok(()),
-        }
     }
 
     fn read_snapshots(&self) -> Result<Vec<Snapshot>> {
@@ -159,34 +163,44 @@ impl Session {
         Ok(())
     }
 
-    /// Counts all that an active L2 table refers to once more, and the table itself. Returns the
-    /// entry for it that both the active L1 table and the snapshot's may have.
-    fn share_active(&mut self, index: usize, entry: L1Entry) -> Result<L1Entry> {
-        let Some(table) = entry.table() else { return Ok(entry) };
-        let mut bytes = self.tables.read(index, table)?;
-        self.share_counted(&bytes)?;
-        let place = match disown(&self.geometry, &mut bytes) {
-            true => {
-                let place = self.place_table(&bytes)?;
-                self.space.release(table, self.geometry.cluster_size())?;
-                place
+    /// Counts L2 tables, and all that they refer to, once more: the tables of some places of an L1
+    /// table. Returns at which of them there are entries that call a cluster their own.
+    ///
+    /// All of it is done before anything is written, because this is where a full count or a
+    /// broken table is met.
+    fn share_tables(&mut self, tables: &[(usize, HostOffset)]) -> Result<RangeSet> {
+        let mut owning = RangeSet::default();
+        for &(index, table) in tables {
+            let bytes = self.tables.read(index, table)?;
+            self.share_counted(&bytes)?;
+            self.share_cluster(table)?;
+            if is_owning(&self.geometry, &bytes) {
+                owning.insert(index as u64..index as u64 + 1);
             }
-            false => table,
-        };
-        self.share_cluster(place)?;
-        Ok(L1Entry::new(place, Ownership::Shared))
+        }
+        Ok(owning)
     }
 
-    /// The same for the L2 table of a snapshot that becomes active too. If it calls something its
-    /// own, which a snapshot's table may wrongly do, the active state gets a table of its own.
-    fn share_inactive(&mut self, index: usize, table: HostOffset) -> Result<L1Entry> {
+    /// Moves an L2 table that the active state and a snapshot share to a place of the session's own,
+    /// where its entries call nothing their own.
+    fn move_shared(&mut self, index: usize, table: HostOffset) -> Result<HostOffset> {
         let mut bytes = self.tables.read(index, table)?;
-        self.share_counted(&bytes)?;
-        if disown(&self.geometry, &mut bytes) {
-            return Ok(L1Entry::new(self.place_table(&bytes)?, Ownership::Sole));
-        }
-        self.share_cluster(table)?;
-        Ok(L1Entry::new(table, Ownership::Shared))
+        disown(&self.geometry, &mut bytes);
+        let place = self.place_table(&bytes)?;
+        self.share_cluster(place)?;
+        // Once for the active state, once for the snapshot.
+        self.space.release(table, self.geometry.cluster_size())?;
+        self.space.release(table, self.geometry.cluster_size())?;
+        Ok(place)
+    }
+
+    /// Gives the active state its own copy of a snapshot's L2 table that calls clusters its own
+    /// although they are shared, as the tables of snapshots may.
+    fn own_copy(&mut self, index: usize, table: HostOffset) -> Result<L1Entry> {
+        let mut bytes = self.tables.read(index, table)?;
+        disown(&self.geometry, &mut bytes);
+        self.space.release(table, self.geometry.cluster_size())?;
+        Ok(L1Entry::new(self.place_table(&bytes)?, Ownership::Sole))
     }
 
     fn share_counted(&mut self, table: &[u8]) -> Result<()> {
@@ -288,6 +302,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The L2 tables of an L1 table, with their places in it.
+fn tables_of(l1: &[L1Entry]) -> impl Iterator<Item = (usize, HostOffset)> + '_ {
+    l1.iter().enumerate().filter_map(|(index, entry)| Some((index, entry.table()?)))
 }
 
 fn l1_bytes(l1: &[L1Entry]) -> Vec<u8> {
