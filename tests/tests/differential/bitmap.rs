@@ -148,7 +148,6 @@ fn merges() -> Vec<Case> {
         "bitmap --merge x -b b.qcow2 -F foo a.qcow2 y",
         "bitmap --merge x -b gone.qcow2 a.qcow2 y",
         "bitmap --merge x -b '' a.qcow2 y",
-        "bitmap --merge y -b a.qcow2 a.qcow2 z",
         "bitmap --merge x --source-file b.qcow2 --source-format qcow2 a.qcow2 y",
         "bitmap --merge x -b b.qcow2 --image-opts driver=qcow2,file.filename=a.qcow2 y",
         "bitmap -b b.qcow2 --add a.qcow2 new",
