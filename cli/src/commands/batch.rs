@@ -83,14 +83,13 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
 
 fn read(name: &OsStr) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    let source: io::Result<Box<dyn Read>> = if name == "-" {
-        Ok(Box::new(io::stdin().lock()))
+    let read = if name == "-" {
+        io::stdin().lock().take(MAX_SIZE + 1).read_to_end(&mut text).map(|_| text)
     } else {
-        std::fs::File::open(name).map(|file| Box::new(file) as _)
+        std::fs::read(name)
     };
-    let read = source.and_then(|source| source.take(MAX_SIZE + 1).read_to_end(&mut text));
     let failed = |reason: String| Failure::message(format!("Could not read '{}': {reason}", shown(name)));
-    read.map_err(|error| failed(journal::reason(&error)))?;
+    let text = read.map_err(|error| failed(journal::reason(&error)))?;
     if text.len() as u64 > MAX_SIZE {
         return Err(failed(format!("A batch has at most {MAX_SIZE} bytes")));
     }

@@ -189,7 +189,7 @@ impl Commit<'_> {
             match draft.stage(&stage) {
                 Ok(file) => staged.push((stage, file)),
                 Err(error) => {
-                    self.unlink_all(staged.iter().map(|(stage, _)| &stage.hidden));
+                    self.remove_hidden(&staged);
                     return Err(error);
                 }
             }
@@ -284,15 +284,25 @@ impl Commit<'_> {
 
     /// After a journal that could not be made durable: makes sure that nobody finds it.
     fn take_back(&self, decided: Decided<'_>, error: Error) -> Error {
+        self.remove_hidden(&decided.staged);
+        self.unlink_all(decided.pointers.iter());
         let gone = self.shared.fs.unlink(&decided.journal);
         let gone = gone.and_then(|()| self.shared.fs.sync_directory(directory_of(&decided.journal)));
         if gone.is_err() {
             return unfinished(error, &decided.journal);
         }
         drop(self.shared.take_journal());
-        self.unlink_all(decided.pointers.iter());
-        self.unlink_all(decided.staged.iter().map(|(stage, _)| &stage.hidden));
         error
+    }
+
+    /// Removes new files that are not going to appear. Only the journal tells of them, so it must
+    /// outlive them.
+    fn remove_hidden(&self, staged: &[(StageNames, StagedFile)]) {
+        self.unlink_all(staged.iter().map(|(stage, _)| &stage.hidden));
+        let directories = staged.iter().map(|(stage, _)| directory_of(&stage.hidden));
+        if let Err(error) = self.sync_directories(directories) {
+            tracing::warn!(%error, "Temporary files may come back after a power cut.");
+        }
     }
 
     fn unlink_all<'b>(&self, paths: impl Iterator<Item = &'b PathBuf>) {
