@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use formats::create::OptionList;
-use formats::{OpenContext, OpenFlags, Result};
+use formats::{Error, OpenContext, OpenFlags, Repair, Result};
 use journal::sim::Frozen;
 use journal::{Access, Zeroing};
 use store::catalog::{Dependent, Role};
 use store::ops::bitmap::{Action, ChangeBitmap};
+use store::ops::check;
 use store::ops::convert::{self, BitmapPolicy, Convert, Transfer, UnreadablePolicy};
 use store::ops::create::{BackingTrust, Create};
 use store::ops::dd::{self, Dd, Streams};
@@ -18,6 +19,7 @@ use store::ops::mv::Move;
 use store::ops::snapshot;
 use store::{ImageName, NewTarget, NoProgress};
 
+use crate::damage::Damage;
 use crate::scenario::{Foreign, Scenario, Watched, qcow2, raw};
 use crate::subject::{
     BASE, Chain, Content, DATA, DataFile, SIDE, SOURCE, Shape, TOP, open_for_writing, put, writer, zero,
@@ -76,6 +78,8 @@ const FAMILIES: &[Family] = &[
     bitmap_switch,
     bitmap_merge,
     bitmap_several,
+    check_repair,
+    check_leaks,
 ];
 
 impl Subject {
@@ -331,6 +335,34 @@ fn bitmap_scenario(subject: &Subject, operation: &str, bitmap: &str, actions: Ve
     // No guest data is touched.
     scenario.foreign = Foreign::OldOrNew;
     scenario
+}
+
+fn check_repair(subject: &Subject) -> Option<Scenario> {
+    let damage = Damage::ALL[subject.shape.seed as usize % Damage::ALL.len()];
+    // Without an entry in its L1 table there is no flag to be wrong.
+    let suits = damage != Damage::Copied || !matches!(subject.shape.content, Content::Empty);
+    suits.then(|| repair_scenario(subject, "check-r-all", damage, Repair::All))
+}
+
+fn check_leaks(subject: &Subject) -> Option<Scenario> {
+    Some(repair_scenario(subject, "check-r-leaks", Damage::Leak, Repair::Leaks))
+}
+
+fn repair_scenario(subject: &Subject, operation: &str, damage: Damage, what: Repair) -> Scenario {
+    let tree = Arc::new(damage.inflict(&subject.tree));
+    Scenario::new(operation.to_owned(), tree, subject.images(), move |context| {
+        let flags = OpenFlags { check: true, ..WRITE };
+        let image = name(TOP, "qcow2").open(context, flags)?;
+        match check::repair(&image, what, &mut |_| {}) {
+            // What is left to repair is no success.
+            check::Verdict::Checked(report) if report.corruptions + report.check_errors > 0 => {
+                Err(Error::corrupt("not everything could be repaired"))
+            }
+            check::Verdict::Checked(_) => Ok(()),
+            check::Verdict::Impossible => Err(Error::unsupported("nothing to repair")),
+            check::Verdict::Failed { reason, .. } => Err(reason),
+        }
+    })
 }
 
 /// For writing.
