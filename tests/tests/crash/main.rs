@@ -120,10 +120,24 @@ fn replay(scenarios: &[Scenario], id: &str) -> ExitCode {
         println!("no scenario is called {name}");
         return ExitCode::FAILURE;
     };
+    if let Some(directory) = std::env::var_os("TXIMG_DUMP") {
+        dump(scenario, std::path::Path::new(&directory));
+    }
     let outcome = Explorer::new(scenario).and_then(|mut explorer| explorer.replay(&place.parse().unwrap()));
     match outcome {
         Ok(side) => println!("{id}: {side:?}"),
         Err(failure) => println!("{failure}"),
     }
     ExitCode::SUCCESS
+}
+
+/// Writes the files that a scenario begins with to a directory, to be looked at with other tools.
+#[allow(clippy::disallowed_methods, reason = "scratch files of tests need no durability")]
+fn dump(scenario: &Scenario, directory: &std::path::Path) {
+    let fs = scenario.before.thaw();
+    for name in fs.names() {
+        let path = directory.join(name.strip_prefix("/").unwrap());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, fs.bytes(&name).unwrap()).unwrap();
+    }
 }
