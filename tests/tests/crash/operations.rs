@@ -19,7 +19,7 @@ use crate::subject::{DATA, DataFile, Shape, TOP};
 /// How many scenarios each operation has, at least.
 const EACH: usize = 104;
 /// How many shapes there are to choose from.
-const POOL: usize = 800;
+const POOL: usize = 960;
 
 /// A shape and the tree in which it stands.
 #[derive(Debug)]

@@ -54,10 +54,13 @@ pub fn commit_keep(subject: &Subject) -> Option<Scenario> {
 fn commit_scenario(subject: &Subject, operation: &str, afterwards: Afterwards) -> Option<Scenario> {
     let shape = &subject.shape;
     let has_content = shape.content != crate::subject::Content::Empty;
-    if shape.chain == Chain::None || shape.data != DataFile::None || !has_content {
+    // A shorter base would have to grow, which is the business of `resize`.
+    let is_alone = matches!(shape.chain, Chain::None | Chain::Shorter);
+    if is_alone || shape.data != DataFile::None || !has_content {
         return None;
     }
-    let deep = shape.chain == Chain::Two && shape.seed.is_multiple_of(2);
+    // An image that was merged past its backing image stays as it is.
+    let deep = shape.chain == Chain::Two && afterwards == Afterwards::Kept;
     let mut images = vec![qcow2(TOP)];
     images.push(if shape.chain == Chain::Raw { raw(BASE) } else { qcow2(BASE) });
     images.extend(deep.then(|| qcow2(ROOT)));
