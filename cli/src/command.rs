@@ -30,6 +30,13 @@ pub(crate) struct Command {
     pub(crate) run: fn(&Env<'_>, &Args) -> Outcome,
 }
 
+impl Command {
+    /// Whether an operand may be a negative number.
+    pub(crate) fn has_signed_operand(&self) -> bool {
+        self.operands.iter().any(|(name, _)| name.starts_with("[+|-]"))
+    }
+}
+
 /// An option.
 #[derive(Debug)]
 pub(crate) struct Opt {

@@ -17,6 +17,8 @@ pub(crate) enum Order {
     Permute,
     /// Before the first positional only.
     OptionsFirst,
+    /// Anywhere among the positionals, but a negative number behind the first one is a positional.
+    PermuteSigned,
 }
 
 /// One option as it was given.
@@ -57,6 +59,10 @@ pub(crate) fn parse(args: &[OsString], table: &'static [Opt], dialect: Dialect, 
             match order {
                 Order::Permute => Ok(()),
                 Order::OptionsFirst => break,
+                Order::PermuteSigned => {
+                    scan.take_negative();
+                    Ok(())
+                }
             }
         };
         if let Err(problem) = found {
@@ -80,6 +86,16 @@ impl Scan<'_> {
     fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         let dialect = self.dialect;
         self.table.iter().filter(move |opt| opt.is_in(dialect))
+    }
+
+    /// Takes a negative number that stands behind the first positional.
+    fn take_negative(&mut self) {
+        let next = self.args.as_slice().first();
+        let negative = next.filter(|arg| matches!(arg.as_bytes(), [b'-', b'0'..=b'9', ..]));
+        if let (Some(number), [_]) = (negative, &self.parsed.positionals[..]) {
+            self.parsed.positionals.push(number.clone());
+            self.args.next();
+        }
     }
 
     /// `--name`, `--name=value`, `--name value`.

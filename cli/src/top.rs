@@ -80,6 +80,7 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
 /// Runs a command as a part of a transaction.
 pub(crate) fn run_in(env: &Env<'_>, command: &'static Command, args: &[OsString]) -> Outcome {
     let order = match std::env::var_os("POSIXLY_CORRECT") {
+        _ if command.has_signed_operand() => Order::PermuteSigned,
         Some(_) => Order::OptionsFirst,
         None => Order::Permute,
     };

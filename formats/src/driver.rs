@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use journal::{Disk, Zeroing};
 
-use crate::{BitmapWriter, Format, GuestOffset, HostOffset, Mapping, Overlay, Result, SnapshotWriter};
+use crate::{
+    Amend, BitmapWriter, Format, GuestOffset, HostOffset, Mapping, Overlay, Resize, Result, SnapshotWriter,
+};
 
 /// A format driver over opened files.
 pub trait Driver: Debug + Send + Sync {
@@ -130,6 +132,16 @@ pub trait Writer: Debug + Send + Sync {
 
     /// What can be done to an image that may stand on another, if the format knows that.
     fn overlay(&self) -> Option<&dyn Overlay> {
+        None
+    }
+
+    /// Changes features of the format, if it has some that can be changed.
+    fn amender(&self) -> Option<&dyn Amend> {
+        None
+    }
+
+    /// Changes the size of the disk, if the format can.
+    fn resizer(&self) -> Option<&dyn Resize> {
         None
     }
 

@@ -21,6 +21,7 @@
 //!   cheaply, not one cluster at a time.
 //! * **Files opened because an image names them** pass [`Gate`].
 
+pub mod amend;
 pub mod bitmaps;
 pub mod codec;
 pub mod context;
@@ -42,10 +43,12 @@ pub mod probe;
 pub mod qcow2;
 pub mod raw;
 pub mod repair;
+pub mod resize;
 pub mod shown;
 pub mod snapshots;
 pub mod units;
 
+pub use amend::{Amend, Amendment};
 pub use bitmaps::{BitmapWriter, Recording};
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
 pub use driver::{
@@ -59,5 +62,6 @@ pub use mapping::{CompressedRun, Holes, Mapping, Target};
 pub use open::{open_filename, open_image_opts};
 pub use overlay::Overlay;
 pub use repair::{Repair, Repaired, Repairer};
+pub use resize::{NewSize, Resize};
 pub use snapshots::{NewSnapshot, SnapshotWriter};
 pub use units::{GuestOffset, HostOffset};

@@ -1,13 +1,17 @@
 //! Raw: the guest's bytes as they are, in a whole file or in a part of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use journal::{Disk, Zeroing};
+use journal::{Disk, DiskKind, Zeroing};
 
+use crate::create::{Preallocation, extend};
+use crate::error::ResultExt;
 use crate::options::RawOptions;
+use crate::resize::Remainder;
 use crate::{
-    Allocation, Driver, Durability, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
-    Mapping, Result, Target, Writer,
+    Allocation, Driver, Durability, Error, ErrorKind, Format, FormatDetails, GuestOffset, Holes, HostOffset,
+    ImageFile, Mapping, NewSize, Resize, Result, Target, Writer,
 };
 
 /// Disks are counted in sectors of this many bytes; what a file lacks to the next reads as zeroes.
@@ -18,7 +22,9 @@ pub const SECTOR: u64 = 512;
 pub struct Raw {
     disk: Arc<dyn Disk>,
     offset: u64,
-    size: u64,
+    size: AtomicU64,
+    /// Whether the size is the options', not the file's.
+    is_fixed: bool,
     access: journal::Access,
 }
 
@@ -44,7 +50,9 @@ impl Raw {
         if size.is_some_and(|size| size % SECTOR != 0) {
             return Err(Error::invalid("Specified size is not multiple of 512"));
         }
-        Ok(Self { disk, offset, size: size.unwrap_or_else(|| sectors(left)), access })
+        let is_fixed = size.is_some();
+        let size = AtomicU64::new(size.unwrap_or_else(|| sectors(left)));
+        Ok(Self { disk, offset, size, is_fixed, access })
     }
 
     /// A raw image that is the whole file.
@@ -69,7 +77,7 @@ impl Driver for Raw {
     }
 
     fn virtual_size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::Acquire)
     }
 
     fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {
@@ -117,10 +125,55 @@ impl Writer for Raw {
         true
     }
 
+    fn resizer(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
     fn commit(&self, durability: Durability) -> Result<()> {
         match durability {
             Durability::Durable => Ok(self.disk.sync()?),
             Durability::Volatile => Ok(()),
         }
+    }
+}
+
+/// The length of the file is the size of the disk.
+impl Resize for Raw {
+    fn resize(&self, request: &NewSize) -> Result<Remainder> {
+        if self.is_fixed {
+            return Err(Error::unsupported("Cannot resize fixed-size raw disks"));
+        }
+        let len = self.offset.checked_add(request.size).filter(|&len| len <= i64::MAX as u64);
+        let len =
+            len.ok_or_else(|| Error::new(ErrorKind::TooLarge, "Disk size too large for the chosen offset"))?;
+        NewSize { size: len, ..*request }.check_range()?;
+        if self.disk.status()?.kind != DiskKind::Regular {
+            return self.resize_device(len, request);
+        }
+        if request.preallocation == Preallocation::Metadata {
+            return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
+        }
+        extend(&*self.disk, len, request.preallocation).context(|| match request.preallocation {
+            Preallocation::Falloc => "Could not preallocate data for the new file".into(),
+            _ => "Could not resize file".into(),
+        })?;
+        self.size.store(sectors(request.size), Ordering::Release);
+        Ok(Remainder::None)
+    }
+}
+
+impl Raw {
+    /// A device keeps its size, which may be larger than the disk's.
+    fn resize_device(&self, len: u64, request: &NewSize) -> Result<Remainder> {
+        if request.preallocation != Preallocation::Off {
+            let mode = request.preallocation.name();
+            return Err(Error::unsupported(format!(
+                "Preallocation mode '{mode}' unsupported for this non-regular file"
+            )));
+        }
+        if len > self.disk.len()? {
+            return Err(Error::unsupported("Cannot grow device files"));
+        }
+        Ok(Remainder::None)
     }
 }

@@ -1,7 +1,16 @@
 //! `resize`: change the size of the virtual disk.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use formats::create::{CreateOptions, OptionTable, Preallocation};
+use formats::{Format, OpenFlags};
+use journal::Access;
+use store::ops::resize::Change;
+
 use crate::command::{Args, Command, Env, FILENAME, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, Opt, QUIET, Value};
-use crate::report::Outcome;
+use crate::image::Subject;
+use crate::report::{Failure, Outcome, SUCCESS};
 
 pub(crate) const COMMAND: Command = Command {
     name: "resize",
@@ -30,11 +39,82 @@ pub(crate) const COMMAND: Command = Command {
     ],
     operands: &[
         FILENAME,
-        ("SIZE", "new size, or by how much it changes, with an optional suffix k, M, G, T, P or E"),
+        ("[+|-]SIZE", "new size, or by how much it changes, with an optional suffix k, M, G, T, P or E"),
     ],
     run,
 };
 
-fn run(_env: &Env<'_>, args: &Args) -> Outcome {
-    super::not_supported_yet(args, COMMAND.name)
+fn run(env: &Env<'_>, args: &Args) -> Outcome {
+    let mut subject = Subject::default();
+    let (mut quiet, mut preallocation, mut consent) = (false, Preallocation::Off, Consent::Missing);
+    for option in args.options() {
+        let option = option?;
+        match option.id {
+            Id::Quiet => quiet = true,
+            Id::Shrink => consent = Consent::Given,
+            Id::Preallocation => {
+                let mode = option.text();
+                preallocation = Preallocation::from_name(mode.as_bytes())
+                    .ok_or_else(|| Failure::message(format!("Invalid preallocation mode '{mode}'")))?;
+            }
+            _ => subject.take(&option)?,
+        }
+    }
+    let (name, size) = match args.operands() {
+        [name, size] => (name, size),
+        [_, _, ..] => return Err(Failure::usage("Extra argument(s) in command line")),
+        _ => return Err(Failure::usage("Expecting image file name and size")),
+    };
+    let change = parse_change(size)?;
+    let name = subject.name(name)?;
+    let image = name.open(&env.context(), OpenFlags { access: Access::Write, ..subject.flags() })?;
+    let plan = change.plan(&image, preallocation)?;
+    if plan.shrinks() && consent == Consent::Missing {
+        env.program.complain(b"Use the --shrink option to perform a shrink operation.");
+        env.program.complain(
+            b"warning: Shrinking an image will delete all data beyond the shrunken image's end. \
+              Before performing such an operation, make sure there is no important data there.",
+        );
+        return Err(Failure::silent(1));
+    }
+    plan.run(&image)?;
+    if !quiet {
+        env.out.line("Image resized.");
+    }
+    Ok(SUCCESS)
+}
+
+/// Whether data may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    Missing,
+    Given,
+}
+
+/// A size, or a difference to the old one behind a sign.
+fn parse_change(text: &OsStr) -> Result<Change, Failure> {
+    let (change, digits): (fn(u64) -> Change, _) = match text.as_bytes() {
+        [b'+', digits @ ..] => (Change::By, digits),
+        [b'-', digits @ ..] => (Change::Less, digits),
+        digits => (Change::To, digits),
+    };
+    let mut options = CreateOptions::new(OptionTable::of_format(Format::Raw));
+    options.set("size", digits)?;
+    Ok(change(options.size().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_makes_a_difference() {
+        let parse = |text: &str| parse_change(OsStr::new(text)).map_err(|failure| failure.text());
+        assert_eq!(parse("1k").unwrap(), Change::To(1024));
+        assert_eq!(parse("+1.5k").unwrap(), Change::By(1536));
+        assert_eq!(parse("-0x10").unwrap(), Change::Less(16));
+        assert_eq!(parse("++1").unwrap(), Change::By(1));
+        assert_eq!(parse("+-1").unwrap_err(), "Value '-1' is out of range for parameter 'size'");
+        assert_eq!(parse("-").unwrap_err(), "Parameter 'size' expects a non-negative number below 2^64");
+    }
 }

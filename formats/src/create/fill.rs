@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use journal::{AlignedBuf, Allocate, Disk, DiskKind, Result};
+use journal::{AlignedBuf, Allocate, Disk, DiskKind, ErrorKind, Result};
 
 use super::Preallocation;
 
@@ -43,5 +43,25 @@ pub(crate) fn grow(disk: &dyn Disk, size: u64, how: Preallocation) -> Result<()>
             write_zeroes(disk, 0..size.min(first))
         }
         Preallocation::Falloc | Preallocation::Full => fill(disk, 0..size, how),
+    }
+}
+
+/// Gives a file another length, and a new part of it the space that is asked for.
+///
+/// Space is reserved, even where it is to be written: in a transaction, zeroes that replace
+/// nothing would be written twice.
+pub(crate) fn extend(disk: &dyn Disk, len: u64, how: Preallocation) -> Result<()> {
+    let old = disk.len()?;
+    match how {
+        _ if len == old => Ok(()),
+        Preallocation::Falloc | Preallocation::Full if len > old => {
+            match disk.allocate(old..len, Allocate::Grow) {
+                Err(error) if error.kind() == ErrorKind::Unsupported && how == Preallocation::Full => {
+                    write_zeroes(disk, old..len)
+                }
+                result => result,
+            }
+        }
+        _ => disk.set_len(len),
     }
 }

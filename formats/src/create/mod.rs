@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use journal::{Access, Draft, DraftOptions};
 
-pub(crate) use self::fill::{fill, grow};
+pub(crate) use self::fill::{extend, fill, grow};
 pub use self::list::{Item, OptionList};
 pub use self::measure::{Measured, Measurement, measure};
 pub use self::options::CreateOptions;
@@ -59,6 +59,16 @@ impl Preallocation {
             b"falloc" => Some(Self::Falloc),
             b"full" => Some(Self::Full),
             _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Metadata => "metadata",
+            Self::Falloc => "falloc",
+            Self::Full => "full",
         }
     }
 

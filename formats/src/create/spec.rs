@@ -64,6 +64,10 @@ impl OptionSpec {
 const SIZE: OptionSpec = size("size", "Virtual disk size");
 const BACKING_FILE: OptionSpec = text("backing_file", "File name of a base image");
 const BACKING_FORMAT: OptionSpec = text("backing_fmt", "Image format of the base image");
+const COMPATIBILITY: OptionSpec = text("compat", "Compatibility level (v2 [0.10] or v3 [1.1])");
+const DATA_FILE: OptionSpec = text("data_file", "File name of an external data file");
+const DATA_FILE_RAW: OptionSpec =
+    flag("data_file_raw", "The external data file must stay valid as a raw image");
 const KEY_SECRET_QCOW: OptionSpec =
     text("encrypt.key-secret", "ID of the secret that provides the AES encryption key");
 const ENCRYPTION: OptionSpec =
@@ -94,13 +98,38 @@ const QCOW2: &[OptionSpec] = &[
     text("preallocation", "Preallocation mode (allowed values: off, metadata, falloc, full)"),
     text("compression_type", "Compression method used for image cluster compression").or("zlib"),
     SIZE,
-    text("compat", "Compatibility level (v2 [0.10] or v3 [1.1])"),
+    COMPATIBILITY,
     BACKING_FILE,
     BACKING_FORMAT,
-    text("data_file", "File name of an external data file"),
-    flag("data_file_raw", "The external data file must stay valid as a raw image"),
+    DATA_FILE,
+    DATA_FILE_RAW,
     flag("lazy_refcounts", "Postpone refcount updates").or("off"),
     number("refcount_bits", "Width of a reference count entry in bits").or("16"),
+];
+
+/// What can be changed of an existing image.
+const QCOW2_AMEND: &[OptionSpec] = &[
+    text("encrypt.state", "Select new state of affected keyslots (active/inactive)"),
+    number("encrypt.keyslot", "Select a single keyslot to modify explicitly"),
+    text("encrypt.old-secret", "Select all keyslots that match this password"),
+    text("encrypt.new-secret", "New secret to set in the matching keyslots. Empty string to erase"),
+    number("encrypt.iter-time", "Time to spend in PBKDF in milliseconds"),
+    SIZE,
+    COMPATIBILITY,
+    BACKING_FILE,
+    BACKING_FORMAT,
+    DATA_FILE,
+    DATA_FILE_RAW,
+    flag("lazy_refcounts", "Postpone refcount updates"),
+    number("refcount_bits", "Width of a reference count entry in bits"),
+];
+
+const LUKS_AMEND: &[OptionSpec] = &[
+    text("state", "Select new state of affected keyslots (active/inactive)"),
+    number("keyslot", "Select a single keyslot to modify explicitly"),
+    text("old-secret", "Select all keyslots that match this password"),
+    text("new-secret", "New secret to set in the matching keyslots. Empty string to erase"),
+    number("iter-time", "Time to spend in PBKDF in milliseconds"),
 ];
 
 const QCOW: &[OptionSpec] = &[
@@ -238,6 +267,26 @@ impl OptionTable {
             }
         }
         table
+    }
+
+    /// What can be changed of an existing image, if the format has such options.
+    pub fn for_amending(format: Format) -> Option<Self> {
+        let specs = match format {
+            Format::Qcow2 => QCOW2_AMEND,
+            Format::Luks => LUKS_AMEND,
+            _ => return None,
+        };
+        Some(Self { format, specs: specs.iter().collect() })
+    }
+
+    /// These options and those of a new image.
+    pub fn with_creation(mut self) -> Self {
+        for spec in Self::of_format(self.format).specs {
+            if self.find(spec.name).is_none() {
+                self.specs.push(spec);
+            }
+        }
+        self
     }
 
     /// The format.

@@ -94,8 +94,8 @@ impl Opener<'_> {
     /// The same opener under a node's own switches.
     fn with_switches(mut self, generic: &GenericOptions) -> Result<Self> {
         // What is said of an image for its use as a backing image does not bind who merges into it.
-        if generic.read_only == Some(true) && self.above.is_none() {
-            self.flags.access = Access::Read;
+        if generic.read_only == Some(true) && self.above.is_none() && self.flags.access == Access::Write {
+            return Err(Error::invalid("Block node is read-only"));
         }
         if let Some(direct) = generic.direct {
             self.flags.cache.caching = if direct { Caching::Direct } else { Caching::Cached };

@@ -193,7 +193,7 @@ fn check_room(parameters: &Parameters, header: &Header) -> Result<()> {
     Err(Error::invalid(reason).context(format!("Could not assign backing file '{}'{with}", shown(name))))
 }
 
-fn shown(text: &[u8]) -> String {
+pub(super) fn shown(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 

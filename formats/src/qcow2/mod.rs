@@ -17,8 +17,10 @@
 //! * `luks`: what can be told of an encrypted image.
 //! * `check`: whether all of it fits together. `repair`: making it so.
 //! * [`open`]: all of it put together; [`details`]: what a person is told of it.
+//! * [`amend`]: what else can be changed of an image.
 //! * [`create`], [`session`], [`writer`]: new images and changes to existing ones.
 
+pub mod amend;
 pub mod bitmap;
 pub mod cache;
 mod check;
@@ -169,7 +171,7 @@ impl Qcow2 {
 
 impl L2Tables for Qcow2 {
     fn l1_len(&self) -> usize {
-        self.l1.len()
+        self.writer.as_ref().map_or(self.l1.len(), |writer| writer.session().l1_len())
     }
 
     fn l1_entry(&self, index: usize) -> L1Entry {
@@ -193,7 +195,7 @@ impl Driver for Qcow2 {
     }
 
     fn virtual_size(&self) -> u64 {
-        self.header.virtual_size()
+        self.writer.as_ref().map_or_else(|| self.header.virtual_size(), Qcow2Writer::virtual_size)
     }
 
     fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {

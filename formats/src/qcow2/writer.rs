@@ -1,16 +1,20 @@
 //! [`Writer`] over a [`Session`], safe to use from several threads.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use journal::Zeroing;
 
+use super::amend;
 use super::geometry::Geometry;
 use super::session::Session;
 use crate::bitmaps::{BitmapWriter, DirtySource, Recording};
+use crate::create::CreateOptions;
+use crate::resize::Remainder;
 use crate::{
-    Allocation, BackingReference, BitmapInfo, Codec, Compression, Durability, Error, GuestOffset,
-    NewSnapshot, Overlay, Result, SnapshotWriter, Writer,
+    Allocation, Amend, Amendment, BackingReference, BitmapInfo, Codec, Compression, Durability, Error,
+    GuestOffset, NewSize, NewSnapshot, Overlay, Resize, Result, SnapshotWriter, Writer,
 };
 
 /// Changes an image. Only finding places and linking them happens one at a time; writing to them
@@ -19,13 +23,26 @@ pub struct Qcow2Writer {
     session: Mutex<Session>,
     geometry: Geometry,
     codec: Codec,
+    /// Size of the virtual disk, known without waiting for the session.
+    size: AtomicU64,
 }
 
 impl Qcow2Writer {
     /// A writer over a session.
     pub fn new(session: Session) -> Self {
-        let (geometry, codec) = (session.header().geometry(), session.header().compression);
-        Self { session: Mutex::new(session), geometry, codec }
+        let header = session.header();
+        let (geometry, codec) = (header.geometry(), header.compression);
+        let size = AtomicU64::new(header.virtual_size());
+        Self { session: Mutex::new(session), geometry, codec, size }
+    }
+
+    /// Size of the virtual disk as the session has it.
+    pub(super) fn virtual_size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    fn note_size(&self, session: &Session) {
+        self.size.store(session.header().virtual_size(), Ordering::Release);
     }
 
     /// The session, for looking things up in it.
@@ -77,6 +94,14 @@ impl Writer for Qcow2Writer {
         Some(self)
     }
 
+    fn amender(&self) -> Option<&dyn Amend> {
+        Some(self)
+    }
+
+    fn resizer(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
     fn commit(&self, durability: Durability) -> Result<()> {
         self.session().commit(durability)
     }
@@ -100,6 +125,29 @@ impl Overlay for Qcow2Writer {
     }
 }
 
+impl Amend for Qcow2Writer {
+    fn plan(&self, options: &CreateOptions) -> Result<Amendment> {
+        amend::plan(self.session().header(), options)
+    }
+
+    fn add(&self, amendment: &Amendment) -> Result<()> {
+        self.session().add_features(&amendment.features, amendment.size)
+    }
+
+    fn remove(&self, amendment: &Amendment) -> Result<()> {
+        self.session().remove_features(&amendment.features)
+    }
+}
+
+impl Resize for Qcow2Writer {
+    fn resize(&self, request: &NewSize) -> Result<Remainder> {
+        let mut session = self.session();
+        let remainder = session.resize(request)?;
+        self.note_size(&session);
+        Ok(remainder)
+    }
+}
+
 impl SnapshotWriter for Qcow2Writer {
     fn supported(&self) -> Result<()> {
         match self.geometry.external_data {
@@ -113,7 +161,10 @@ impl SnapshotWriter for Qcow2Writer {
     }
 
     fn apply(&self, index: usize) -> Result<()> {
-        self.session().apply_snapshot(index)
+        let mut session = self.session();
+        session.apply_snapshot(index)?;
+        self.note_size(&session);
+        Ok(())
     }
 
     fn delete(&self, index: usize) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The operations.
 
+pub mod amend;
 pub mod bench;
 pub mod bitmap;
 pub mod check;
@@ -15,4 +16,5 @@ pub mod measure;
 pub mod mv;
 pub mod rebase;
 pub mod rm;
+pub mod resize;
 pub mod snapshot;

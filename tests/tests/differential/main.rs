@@ -4,6 +4,7 @@
 //! `cargo test -p testkit --test differential` runs everything. Names or globs of cases (as
 //! arguments after `--`, or in `TXIMG_CASE`) choose some; `--list` shows them.
 
+mod amend;
 mod bench;
 mod bitmap;
 mod blockopts;
@@ -20,6 +21,7 @@ mod options;
 mod overlays;
 mod rebase;
 mod snapshot;
+mod resize;
 mod usage;
 
 use std::process::ExitCode;
@@ -73,6 +75,8 @@ fn cases() -> Vec<Case> {
         rebase::cases,
         snapshot::cases,
         bitmap::cases,
+        resize::cases,
+        amend::cases,
     ];
     families.into_iter().flat_map(|family| family()).collect()
 }

@@ -4,8 +4,10 @@ use testkit::case::{Case, label};
 use testkit::shapes;
 
 /// Commands that this version has, and those that are still to come.
-const COMMANDS: [&str; 10] =
-    ["bench", "check", "compare", "convert", "create", "dd", "info", "map", "measure", "snapshot"];
+const COMMANDS: [&str; 12] = [
+    "amend", "bench", "check", "compare", "convert", "create", "dd", "info", "map", "measure", "resize",
+    "snapshot",
+];
 
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();

@@ -22,7 +22,7 @@ use crate::{GuestOffset, Result};
 /// The bitmaps of an image that is being changed.
 #[derive(Debug, Default)]
 pub(super) struct BitmapSet {
-    directory: Vec<Bitmap>,
+    pub(super) directory: Vec<Bitmap>,
     changed: bool,
     /// Whether some bitmap wants to know what is written.
     recording: bool,
@@ -57,6 +57,15 @@ fn is_recording(bitmap: &Bitmap) -> bool {
 }
 
 impl Session {
+    /// Does work that bitmaps take no notice of: guest bytes are not changed by it, as far as a backup
+    /// is concerned.
+    pub(super) fn unrecorded<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let recording = std::mem::take(&mut self.bitmaps.recording);
+        let result = work(self);
+        self.bitmaps.recording = recording;
+        result
+    }
+
     /// Adds what was written to the bitmaps that record it, and gives the directory its place.
     pub(super) fn settle_bitmaps(&mut self) -> Result<()> {
         let written = std::mem::take(&mut self.bitmaps.written);

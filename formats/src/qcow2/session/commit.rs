@@ -23,7 +23,11 @@ impl Session {
             }
         }
         self.tables.settle(self.mode, &mut self.space)?;
-        let gone = self.space.settle()?;
+        let mut gone = self.space.settle()?;
+        if self.header.size < self.committed.size {
+            let end = self.geometry.clusters_for(self.files.main.len()?);
+            gone.insert(self.space.counted_end()?..end);
+        }
         self.header.l1 = self.tables.location();
         self.header.refcount_table = self.space.location();
         let header = self.header.serialize()?;

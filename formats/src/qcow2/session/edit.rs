@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use journal::{DiskKind, Zeroing};
 
+use super::preallocate::Content;
 use super::{Mode, Session};
 use crate::qcow2::entry::{ClusterKind, L2Entry, Ownership, SubclusterBitmap};
 use crate::qcow2::geometry::{Geometry, GuestIndex, HostCluster, Version};
@@ -24,15 +25,6 @@ pub(super) struct Piece {
     pub(super) whole: bool,
     /// The subclusters it touches.
     pub(super) mask: u32,
-}
-
-/// What stands in newly linked clusters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
-    /// What the engine wrote.
-    Written,
-    /// Nothing: their subclusters, where there are any, stay unallocated.
-    Reserved,
 }
 
 /// The entry of a cluster after a piece of it was linked to a place.
@@ -167,7 +159,7 @@ impl Session {
         self.link_as(allocation, Content::Reserved)
     }
 
-    fn link_as(&mut self, allocation: &Allocation, content: Content) -> Result<()> {
+    pub(super) fn link_as(&mut self, allocation: &Allocation, content: Content) -> Result<()> {
         self.bitmaps.record(allocation.at, allocation.len);
         let geometry = self.geometry;
         let mut replaced = Vec::new();

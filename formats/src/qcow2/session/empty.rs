@@ -34,7 +34,7 @@ impl Session {
     /// Begins with new, empty tables and gives up the rest of the file in one piece: what it takes
     /// does not depend on how much that is.
     fn start_afresh(&mut self) -> Result<()> {
-        let count = self.header.l1.count;
+        let count = self.tables.l1_len() as u32;
         let l1_size = u64::from(count) * TABLE_ENTRY_SIZE;
         let end = self.geometry.clusters_for(self.files.main.len()?);
         self.space = Space::afresh(&mut self.space, end, self.geometry.clusters_for(l1_size))?;

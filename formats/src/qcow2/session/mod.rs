@@ -6,6 +6,8 @@
 //!   fill          what a partly written cluster must keep
 //!   preallocate   places for clusters that are written later
 //!   bitmaps       persistent bitmaps
+//!   resize        another size of the disk
+//!   amend         another version, and zero clusters that it has not (expand)
 //!   snapshots     internal snapshots, over what L2 tables refer to (references)
 //!   backing       another backing image
 //!   empty         nothing left but what shows through
@@ -24,6 +26,7 @@
 //!
 //! In [`Mode::InPlace`] nobody knows the file yet, and everything is written where it stands.
 
+mod amend;
 mod backing;
 mod bitmaps;
 mod cache;
@@ -31,9 +34,11 @@ mod commit;
 mod compressed;
 mod edit;
 mod empty;
+mod expand;
 mod fill;
 mod preallocate;
 mod references;
+mod resize;
 mod snapshots;
 mod space;
 mod tables;
@@ -52,10 +57,8 @@ use super::geometry::{Geometry, TABLE_ENTRY_SIZE};
 use super::header::{Header, MAX_L1_SIZE, TableLocation};
 use super::table::L2Table;
 use crate::codec::Decoder;
+use crate::resize::MAX_DISK_SIZE;
 use crate::{Error, ErrorKind, HostOffset, Result};
-
-/// The largest disk that QEMU handles, in bytes.
-const MAX_DISK_SIZE: u64 = (1 << 63) - (1 << 30);
 
 /// What may be overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +190,11 @@ impl Session {
     /// The header as the session has it.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Entries of the L1 table.
+    pub fn l1_len(&self) -> usize {
+        self.tables.l1_len()
     }
 
     /// The L1 entry as the session has it.

@@ -15,35 +15,54 @@ pub enum Layout {
     Contiguous,
 }
 
+/// What stands in newly linked clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// What was written there, if only zeroes.
+    Written,
+    /// Nothing: their subclusters, where there are any, stay unallocated.
+    Reserved,
+}
+
 impl Session {
     /// Gives every guest cluster a place. Returns the bytes of the data's file from the first to
     /// the last place.
     pub fn preallocate(&mut self, layout: Layout) -> Result<Range<u64>> {
-        let size = self.header.size;
-        if size == 0 {
+        self.preallocate_range(0..self.header.size, layout, Content::Reserved)
+    }
+
+    /// The same for guest bytes from the start of a cluster to the end of one, or of the disk.
+    pub(super) fn preallocate_range(
+        &mut self,
+        guest: Range<u64>,
+        layout: Layout,
+        content: Content,
+    ) -> Result<Range<u64>> {
+        if guest.is_empty() {
             return Ok(0..0);
         }
+        let (at, len) = (GuestOffset(guest.start), guest.end - guest.start);
         match (&self.files.data, layout) {
             (Some(data), _) => {
                 let disk = Arc::clone(data);
-                self.reserve(&Allocation { at: GuestOffset(0), len: size, disk, offset: HostOffset(0) })?;
-                Ok(0..size)
+                self.link_as(&Allocation { at, len, disk, offset: HostOffset(at.0) }, content)?;
+                Ok(guest)
             }
             (None, Layout::Contiguous) => {
                 // The tables that count the run and the first that maps it stand before it.
-                self.space.cover(self.geometry.clusters_for(size))?;
-                self.tables.own(0, &mut self.space)?;
-                let offset = self.space.take_bytes(size)?;
+                self.space.cover(self.geometry.clusters_for(len))?;
+                self.tables.own(self.geometry.index(at).l1, &mut self.space)?;
+                let offset = self.space.take_bytes(len)?;
                 let disk = Arc::clone(&self.files.main);
-                self.reserve(&Allocation { at: GuestOffset(0), len: size, disk, offset })?;
+                self.link_as(&Allocation { at, len, disk, offset }, content)?;
                 Ok(offset.0..self.content_end)
             }
             (None, Layout::Interleaved) => {
-                let mut at = 0;
+                let mut at = guest.start;
                 let mut start = None;
-                while at < size {
-                    let run = self.prepare(GuestOffset(at), size - at)?;
-                    self.reserve(&run)?;
+                while at < guest.end {
+                    let run = self.prepare(GuestOffset(at), guest.end - at)?;
+                    self.link_as(&run, content)?;
                     start = start.or(Some(run.offset.0));
                     at += run.len;
                 }

@@ -25,12 +25,19 @@ fn counted(geometry: &Geometry, entry: L2Entry) -> Result<Option<Range<u64>>> {
     let kind = entry.validate(geometry).map_err(|fault| Error::corrupt(fault.to_string()))?;
     let (offset, len) = match kind {
         ClusterKind::Unallocated | ClusterKind::ZeroPlain => return Ok(None),
+        // Nobody counts the clusters of an external data file.
+        _ if geometry.external_data => return Ok(None),
         ClusterKind::Normal(host) | ClusterKind::ZeroAllocated(host) => (host, geometry.cluster_size()),
         ClusterKind::Compressed(run) => (run.offset, run.len),
     };
     // Offset fields have 56 bits at most.
     let last = geometry.host_cluster(offset + len.saturating_sub(1)).0;
     Ok(Some(geometry.host_cluster(offset).0..last + 1))
+}
+
+/// Whether a table has compressed clusters.
+pub(super) fn has_compressed(geometry: &Geometry, table: &[u8]) -> bool {
+    entries(geometry, table).any(L2Entry::is_compressed)
 }
 
 /// The whole cluster that an entry refers to, if its ownership is kept in the entry.

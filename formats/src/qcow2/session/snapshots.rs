@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use journal::Disk;
 
+use super::Session;
 use super::references::{counted_runs, disown, is_owning, owned_cluster};
 use super::space::Shared;
-use super::{MAX_DISK_SIZE, Session};
 use crate::error::ResultExt;
 use crate::qcow2::entry::{L1Entry, L2Entry, Ownership};
-use crate::qcow2::geometry::{HostCluster, TABLE_ENTRY_SIZE, Version};
-use crate::qcow2::header::{MAX_L1_SIZE, MAX_SNAPSHOTS, TableLocation, check_l1};
+use crate::qcow2::geometry::{HostCluster, TABLE_ENTRY_SIZE};
+use crate::qcow2::header::{MAX_SNAPSHOTS, TableLocation, check_l1};
 use crate::qcow2::snapshot::{self, MAX_TABLE, Snapshot, SnapshotTable, next_id};
 use crate::qcow2::table::{entries, put_entry, read_l1};
 use crate::shown::printed;
@@ -99,7 +99,7 @@ impl Session {
         let mut l1 = self.snapshot_l1(snapshot).map_err(told)?;
         let size = snapshot.info.disk_size;
         if size != self.header.virtual_size() {
-            self.check_new_size(size).map_err(told)?;
+            self.check_size(size).map_err(told)?;
             self.header.size = size;
         }
         let active = self.tables.take_l1()?;
@@ -130,19 +130,19 @@ impl Session {
         Ok(())
     }
 
-    fn read_snapshots(&self) -> Result<Vec<Snapshot>> {
+    pub(super) fn read_snapshots(&self) -> Result<Vec<Snapshot>> {
         let table =
             snapshot::read_table(&*self.files.main, self.header.snapshots, self.header.virtual_size())?;
         Ok(table.snapshots)
     }
 
-    fn snapshot_l1(&self, snapshot: &Snapshot) -> Result<Vec<L1Entry>> {
+    pub(super) fn snapshot_l1(&self, snapshot: &Snapshot) -> Result<Vec<L1Entry>> {
         check_l1(&self.geometry, snapshot.l1, "Snapshot L1 table")?;
         read_l1(&*self.files.main, snapshot.l1).context(|| "Failed to read l1 table for snapshot".to_owned())
     }
 
     /// Writes the snapshot table to a new place.
-    fn replace_snapshots(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
+    pub(super) fn replace_snapshots(&mut self, snapshots: Vec<Snapshot>) -> Result<()> {
         let old = self.header.snapshots;
         let old_len = snapshot::read_table(&*self.files.main, old, 0)?.len;
         let count = snapshots.len() as u32;
@@ -275,32 +275,10 @@ impl Session {
     }
 
     /// Writes an L2 table to a place of the session's own.
-    fn place_table(&mut self, bytes: &[u8]) -> Result<HostOffset> {
+    pub(super) fn place_table(&mut self, bytes: &[u8]) -> Result<HostOffset> {
         let place = self.space.take_one()?;
         self.files.main.write_at(place.0, bytes).context(|| "Could not write L2 table".into())?;
         Ok(place)
-    }
-
-    /// Whether the disk may have another size while there are snapshots.
-    fn check_new_size(&self, size: u64) -> Result<()> {
-        if size > i64::MAX as u64 {
-            return Err(Error::invalid("Image size cannot be negative"));
-        }
-        if size > MAX_DISK_SIZE {
-            let text = format!("offset({size}) exceeds maximum({MAX_DISK_SIZE})");
-            return Err(Error::new(ErrorKind::Io, text));
-        }
-        if !size.is_multiple_of(512) {
-            return Err(Error::invalid("The new size must be a multiple of 512"));
-        }
-        if self.geometry.version < Version::V3 {
-            return Err(Error::unsupported("Can't resize a v2 image which has snapshots"));
-        }
-        if self.geometry.l1_entries_for(size) > MAX_L1_SIZE / TABLE_ENTRY_SIZE {
-            let text = "Failed to grow the L1 table: File too large";
-            return Err(Error::new(ErrorKind::TooLarge, text));
-        }
-        Ok(())
     }
 }
 
@@ -309,7 +287,7 @@ fn tables_of(l1: &[L1Entry]) -> impl Iterator<Item = (usize, HostOffset)> + '_ {
     l1.iter().enumerate().filter_map(|(index, entry)| Some((index, entry.table()?)))
 }
 
-fn l1_bytes(l1: &[L1Entry]) -> Vec<u8> {
+pub(super) fn l1_bytes(l1: &[L1Entry]) -> Vec<u8> {
     l1.iter().flat_map(|entry| entry.0.to_be_bytes()).collect()
 }
 

@@ -11,6 +11,7 @@ mod blocks;
 mod references;
 mod search;
 mod settle;
+mod width;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -82,6 +82,11 @@ impl Tables {
         self.l1.get(l1).and_then(|entry| entry.table())
     }
 
+    /// Entries of the L1 table.
+    pub(super) fn l1_len(&self) -> usize {
+        self.l1.len()
+    }
+
     /// The L1 entry as the session has it.
     pub(super) fn l1_entry(&self, l1: usize) -> L1Entry {
         self.l1.get(l1).copied().unwrap_or(L1Entry::NONE)

@@ -101,16 +101,21 @@ impl Session {
             if bitmap.info.in_use {
                 continue;
             }
-            check_space(&self.geometry, &bitmap, size)?;
+            check_space(&self.geometry, &bitmap, size).map_err(|error| {
+                error.context(format!("Bitmap '{}' doesn't satisfy the constraints", bitmap.info.name))
+            })?;
             let mut clusters = self.bitmap_clusters(&bitmap)?;
             let entries = self.geometry.clusters_for(bitmap.bytes_for(size)) as usize;
             let dropped = clusters.split_off(entries.min(clusters.len()));
             self.release_bits(&dropped)?;
+            // Others may have set bits behind the old end.
+            let per_cluster = self.geometry.cluster_size() * 8;
+            let bits = size.min(self.header.virtual_size()).div_ceil(bitmap.info.granularity);
+            let partial = clusters.get((bits / per_cluster) as usize).copied();
             let disk = Arc::clone(&self.files.main);
             let mut content = Content::new(&*disk, &mut self.space, self.geometry, clusters);
-            let bits = size.div_ceil(bitmap.info.granularity);
-            if size < self.header.virtual_size() && !bits.is_multiple_of(self.geometry.cluster_size() * 8) {
-                content.clear(bits..bits.next_multiple_of(self.geometry.cluster_size() * 8))?;
+            if partial.is_some_and(|partial| partial != BitmapCluster::Clear) {
+                content.clear(bits..bits.next_multiple_of(per_cluster))?;
             }
             let mut clusters = content.finish()?;
             clusters.resize(entries, BitmapCluster::Clear);

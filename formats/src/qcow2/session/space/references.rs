@@ -59,6 +59,30 @@ impl Space {
         Ok(())
     }
 
+    /// Drops so many references to a cluster.
+    pub(in crate::qcow2::session) fn release_times(&mut self, cluster: u64, times: u64) -> Result<()> {
+        let run = cluster..cluster + 1;
+        let remaining = self.remaining(run.clone())?.0;
+        if times > remaining {
+            return Err(self.uncounted(cluster));
+        }
+        if times > 1 {
+            // All but one at once.
+            let count = remaining + self.pending(cluster);
+            self.own_blocks(run.clone())?;
+            self.set_counts(run.clone(), count - (times - 1))?;
+        }
+        if times > 0 { self.release_run(run) } else { Ok(()) }
+    }
+
+    /// Takes one cluster that has so many references.
+    pub(in crate::qcow2::session) fn take_counted(&mut self, references: u64) -> Result<HostOffset> {
+        let place = self.take_one()?;
+        let cluster = self.geometry.host_cluster(place).0;
+        self.set_counts(cluster..cluster + 1, references.min(self.width.max()))?;
+        Ok(place)
+    }
+
     /// How many references to the first of these clusters in use remain when the session is
     /// settled, and how many of them from there on have as many.
     pub(in crate::qcow2::session) fn remaining(&mut self, clusters: Range<u64>) -> Result<(u64, Range<u64>)> {
@@ -88,7 +112,7 @@ impl Space {
     }
 
     /// The count of the first of these clusters, and how many of them from there on have it too.
-    fn equal_run(&mut self, clusters: Range<u64>) -> Result<(u64, Range<u64>)> {
+    pub(super) fn equal_run(&mut self, clusters: Range<u64>) -> Result<(u64, Range<u64>)> {
         let (index, within) = self.place(clusters.start);
         let in_block = self.geometry.refcount_block_entries() - within as u64;
         let len = in_block.min(clusters.end - clusters.start) as usize;

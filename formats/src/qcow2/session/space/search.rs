@@ -38,6 +38,11 @@ impl Space {
         self.own_blocks(self.cursor..self.cursor.saturating_add(clusters))
     }
 
+    /// From here on, takes no cluster before this one.
+    pub(in crate::qcow2::session) fn skip_to(&mut self, cluster: u64) {
+        self.cursor = self.cursor.max(cluster);
+    }
+
     /// Takes one cluster.
     pub(in crate::qcow2::session) fn take_one(&mut self) -> Result<HostOffset> {
         let run = self.take(1, 1)?;

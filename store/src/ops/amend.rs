@@ -1,0 +1,65 @@
+//! `amend`: other features of an image.
+
+use formats::create::{CreateOptions, OptionList, OptionTable, Preallocation};
+use formats::{Amend, Durability, Error, Format, Image, Result, Writer};
+
+use super::resize;
+use crate::Progress;
+
+/// Steps of an amendment, as far as anybody is told.
+const STEPS: u64 = 3;
+
+/// The options that can be changed of images of a format.
+pub fn options(format: Format) -> Result<OptionTable> {
+    OptionTable::for_amending(format).ok_or_else(|| not_amendable(format.name()))
+}
+
+/// A change of features, as its image understands it.
+#[derive(Debug)]
+pub struct AmendPlan<'a> {
+    image: &'a Image,
+    options: CreateOptions,
+}
+
+/// Reads the options for an image that was opened for writing. Nothing is changed.
+pub fn plan<'a>(image: &'a Image, list: &OptionList) -> Result<AmendPlan<'a>> {
+    if amender(image).is_none() {
+        return Err(not_amendable(image.driver_name()));
+    }
+    let table = options(image.format())?;
+    let options = table.parse(list).map_err(|error| {
+        // What is known of new images alone is told of.
+        match table.with_creation().parse(list) {
+            Ok(_) => error.with_hint("This option is only supported for image creation"),
+            Err(_) => error,
+        }
+    })?;
+    Ok(AmendPlan { image, options })
+}
+
+impl AmendPlan<'_> {
+    /// Changes the image.
+    pub fn run(&self, progress: &dyn Progress) -> Result<()> {
+        let image = self.image;
+        let Some((writer, amender)) = amender(image) else { return Err(not_amendable(image.driver_name())) };
+        let amendment = amender.plan(&self.options)?;
+        progress.set(0, STEPS);
+        amender.add(&amendment)?;
+        progress.set(1, STEPS);
+        if let Some(size) = amendment.size {
+            resize::apply(image, writer, size, Preallocation::Off)?;
+        }
+        progress.set(2, STEPS);
+        amender.remove(&amendment)?;
+        writer.commit(Durability::Durable)
+    }
+}
+
+fn amender(image: &Image) -> Option<(&dyn Writer, &dyn Amend)> {
+    let writer = image.driver().writer()?;
+    Some((writer, writer.amender()?))
+}
+
+fn not_amendable(driver: &str) -> Error {
+    Error::unsupported(format!("Format driver '{driver}' does not support option amendment"))
+}
