@@ -25,8 +25,7 @@ mod snapshot;
 
 use std::ffi::OsString;
 
-use crate::command::{Args, Command, Dialect};
-use crate::report::{Failure, Outcome};
+use crate::command::{Command, Dialect};
 
 /// qemu-img's commands, in the order of the help.
 const STOCK: &[Command] = &[
@@ -85,12 +84,4 @@ pub(crate) fn find(dialect: Dialect, words: &[OsString]) -> Option<(&'static Com
     };
     let command = all(dialect).filter(begins).max_by_key(length)?;
     Some((command, words.get(length(&command)..).unwrap_or_default()))
-}
-
-/// Answers for a command that has its place but not yet its work.
-fn not_supported_yet(args: &Args, command: &str) -> Outcome {
-    for option in args.options() {
-        option?;
-    }
-    Err(Failure::message(format!("The command '{command}' is not supported yet")))
 }

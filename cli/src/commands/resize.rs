@@ -6,9 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use formats::create::{CreateOptions, OptionTable, Preallocation};
 use formats::{Format, OpenFlags};
 use journal::Access;
-use store::ops::resize::Change;
+use store::catalog::Spared;
+use store::ops::resize;
 
-use crate::command::{Args, Command, Env, FILENAME, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, Opt, QUIET, Value};
+use crate::command::{
+    Args, Command, Env, FILENAME, FORCE, FORMAT, Force, HELP, IMAGE_OPTS, Id, OBJECT, Opt, QUIET, Value,
+};
+use crate::guard::Change;
 use crate::image::Subject;
 use crate::report::{Failure, Outcome, SUCCESS};
 
@@ -36,6 +40,7 @@ pub(crate) const COMMAND: Command = Command {
             Value::None,
             "allow a smaller size, which loses what lies beyond",
         ),
+        FORCE,
     ],
     operands: &[
         FILENAME,
@@ -47,11 +52,13 @@ pub(crate) const COMMAND: Command = Command {
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let mut subject = Subject::default();
     let (mut quiet, mut preallocation, mut consent) = (false, Preallocation::Off, Consent::Missing);
+    let mut force = Force::Off;
     for option in args.options() {
         let option = option?;
         match option.id {
             Id::Quiet => quiet = true,
             Id::Shrink => consent = Consent::Given,
+            Id::Force => force = Force::On,
             Id::Preallocation => {
                 let mode = option.text();
                 preallocation = Preallocation::from_name(mode.as_bytes())
@@ -77,6 +84,9 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
         );
         return Err(Failure::silent(1));
     }
+    if let Some(path) = name.file().filter(|_| plan.shrinks()) {
+        env.protect(&path, Change::Write, force, Spared::default())?;
+    }
     plan.run(&image)?;
     if !quiet {
         env.out.line("Image resized.");
@@ -92,11 +102,11 @@ enum Consent {
 }
 
 /// A size, or a difference to the old one behind a sign.
-fn parse_change(text: &OsStr) -> Result<Change, Failure> {
-    let (change, digits): (fn(u64) -> Change, _) = match text.as_bytes() {
-        [b'+', digits @ ..] => (Change::By, digits),
-        [b'-', digits @ ..] => (Change::Less, digits),
-        digits => (Change::To, digits),
+fn parse_change(text: &OsStr) -> Result<resize::Change, Failure> {
+    let (change, digits): (fn(u64) -> resize::Change, _) = match text.as_bytes() {
+        [b'+', digits @ ..] => (resize::Change::By, digits),
+        [b'-', digits @ ..] => (resize::Change::Less, digits),
+        digits => (resize::Change::To, digits),
     };
     let mut options = CreateOptions::new(OptionTable::of_format(Format::Raw));
     options.set("size", digits)?;
@@ -110,10 +120,10 @@ mod tests {
     #[test]
     fn a_sign_makes_a_difference() {
         let parse = |text: &str| parse_change(OsStr::new(text)).map_err(|failure| failure.text());
-        assert_eq!(parse("1k").unwrap(), Change::To(1024));
-        assert_eq!(parse("+1.5k").unwrap(), Change::By(1536));
-        assert_eq!(parse("-0x10").unwrap(), Change::Less(16));
-        assert_eq!(parse("++1").unwrap(), Change::By(1));
+        assert_eq!(parse("1k").unwrap(), resize::Change::To(1024));
+        assert_eq!(parse("+1.5k").unwrap(), resize::Change::By(1536));
+        assert_eq!(parse("-0x10").unwrap(), resize::Change::Less(16));
+        assert_eq!(parse("++1").unwrap(), resize::Change::By(1));
         assert_eq!(parse("+-1").unwrap_err(), "Value '-1' is out of range for parameter 'size'");
         assert_eq!(parse("-").unwrap_err(), "Parameter 'size' expects a non-negative number below 2^64");
     }

@@ -15,6 +15,6 @@ pub mod map;
 pub mod measure;
 pub mod mv;
 pub mod rebase;
-pub mod rm;
 pub mod resize;
+pub mod rm;
 pub mod snapshot;
