@@ -20,8 +20,8 @@ mod measure;
 mod options;
 mod overlays;
 mod rebase;
-mod snapshot;
 mod resize;
+mod snapshot;
 mod usage;
 
 use std::process::ExitCode;
