@@ -174,7 +174,7 @@ fn an_error_anywhere_leaves_the_old_state_or_says_what_is_pending() {
     change(&transaction).unwrap();
     transaction.commit().unwrap();
     let calls = probe.calls();
-    let faults = [Fault::Io, Fault::NoSpace, Fault::Short(512)];
+    let faults = [Fault::Io, Fault::NoSpace, Fault::Short(100)];
     for call in 0..calls {
         for fault in faults {
             for lasting in [Lasting::Once, Lasting::ForEver] {

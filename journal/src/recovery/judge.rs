@@ -275,11 +275,29 @@ fn judge_patch(journal: &Journal, files: &[Judged], disk: &Arc<dyn Disk>, patch:
         let is_done = crc32c::crc32c(&now) == checksum;
         return Ok(if is_done { State::New } else { State::Foreign });
     }
-    let mut state = State::Same;
-    for (index, sector) in sectors(patch.offset, patch.len).enumerate() {
-        state = state.and(judge_sector(&patch.before, index, &now, &new, sector));
+    let ranges = || sectors(patch.offset, patch.len);
+    let mut states: Vec<_> = ranges()
+        .enumerate()
+        .map(|(index, sector)| judge_sector(&patch.before, index, &now, &new, sector))
+        .collect();
+    let is_later = files.get(patch.file as usize).is_some_and(|file| file.is_later);
+    if let Some(end) = end_of_write(&states)
+        && let Some(sector) = ranges().nth(end)
+        && now[sector.start] == new[sector.start]
+        && !is_later
+    {
+        states[end] = State::Mixed;
     }
-    Ok(state)
+    Ok(states.into_iter().fold(State::Same, State::and))
+}
+
+/// The one sector that is neither old nor new, if it is where a write may have ended too early: new
+/// sectors before it, old ones after it.
+fn end_of_write(states: &[State]) -> Option<usize> {
+    let end = states.iter().position(|state| *state == State::Foreign)?;
+    let is_new = |state: &State| matches!(state, State::New | State::Same);
+    let is_old = |state: &State| matches!(state, State::Old | State::Same);
+    (states[..end].iter().all(is_new) && states[end + 1..].iter().all(is_old)).then_some(end)
 }
 
 fn judge_sector(
