@@ -291,13 +291,12 @@ fn judge_patch(journal: &Journal, files: &[Judged], disk: &Arc<dyn Disk>, patch:
     Ok(states.into_iter().fold(State::Same, State::and))
 }
 
-/// The one sector that is neither old nor new, if it is where a write may have ended too early: new
-/// sectors before it, old ones after it.
+/// The one sector that is neither old nor new, if it is where a write may have ended too early: only
+/// old sectors after it.
 fn end_of_write(states: &[State]) -> Option<usize> {
     let end = states.iter().position(|state| *state == State::Foreign)?;
-    let is_new = |state: &State| matches!(state, State::New | State::Same);
     let is_old = |state: &State| matches!(state, State::Old | State::Same);
-    (states[..end].iter().all(is_new) && states[end + 1..].iter().all(is_old)).then_some(end)
+    states[end + 1..].iter().all(is_old).then_some(end)
 }
 
 fn judge_sector(
