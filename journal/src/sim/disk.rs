@@ -11,6 +11,9 @@ use super::log::{CachedPages, Event, FileId};
 use super::world::World;
 use crate::{Access, Allocate, Claim, Disk, DiskStatus, Error, ErrorKind, Extent, Held, Result, Zeroing};
 
+/// The unit that a disk writes whole or not at all.
+const SECTOR: u64 = 512;
+
 /// An open simulated file.
 #[derive(Debug)]
 pub(super) struct SimDisk {
@@ -123,6 +126,10 @@ impl Disk for SimDisk {
         match fault {
             None => {}
             Some(Fault::Short(done)) => data.truncate(done),
+            Some(Fault::Half) => {
+                let end = (offset + data.len() as u64 / 2) / SECTOR * SECTOR;
+                data.truncate(end.saturating_sub(offset) as usize);
+            }
             Some(_) => data.clear(),
         }
         if !data.is_empty() {

@@ -19,6 +19,9 @@ pub enum Fault {
     /// With an input/output error; a sync also loses what it was to make durable, as on btrfs.
     /// After the other faults of a sync the cache still shows it.
     Reverting,
+    /// With a full disk, after the first half of a write's sectors were done. Calls that write
+    /// nothing fail as with [`Fault::NoSpace`].
+    Half,
     /// With a full disk, after the first so many bytes of a write were done. Calls that write
     /// nothing fail as with [`Fault::NoSpace`].
     Short(usize),
@@ -39,7 +42,7 @@ impl Fault {
             Self::Io | Self::Reverting => libc::EIO,
             Self::Quota => libc::EDQUOT,
             Self::Interrupted => libc::EINTR,
-            Self::NoSpace | Self::Short(_) => libc::ENOSPC,
+            Self::NoSpace | Self::Half | Self::Short(_) => libc::ENOSPC,
         };
         Error::os(call.op, call.path, call.offset, io::Error::from_raw_os_error(code))
     }

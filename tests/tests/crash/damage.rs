@@ -9,7 +9,7 @@ use crate::subject::TOP;
 pub enum Damage {
     /// A cluster that nobody uses is counted.
     Leak,
-    /// A cluster that is used is not counted.
+    /// The last cluster of the file, which is used, is not counted.
     Uncounted,
     /// A cluster with one user is not marked so.
     Copied,
@@ -47,8 +47,12 @@ impl Patient {
                 self.bytes.resize(end + cluster_size, 0);
                 self.count(end / cluster_size, 1);
             }
-            Damage::Uncounted => self.count(l1 / cluster_size, 0),
-            Damage::Copied => self.bytes[l1] ^= 0x80,
+            Damage::Uncounted => self.count((self.bytes.len() - 1) / cluster_size, 0),
+            Damage::Copied => {
+                let entries = (l1..).step_by(8);
+                let used = entries.take(self.u32(36) as usize).find(|at| self.u64(*at) != 0).unwrap();
+                self.bytes[used] ^= 0x80;
+            }
             Damage::LostBlock => self.bytes[table..table + 8].fill(0),
         }
     }

@@ -87,11 +87,12 @@ pub struct Injected {
 const ROUNDS: u64 = 5;
 
 /// The faults, with their names in ids.
-const FAULTS: [(&str, Fault); 6] = [
+const FAULTS: [(&str, Fault); 7] = [
     ("eio", Fault::Io),
     ("enospc", Fault::NoSpace),
     ("edquot", Fault::Quota),
     ("eintr", Fault::Interrupted),
+    ("half", Fault::Half),
     ("short", Fault::Short(700)),
     ("revert", Fault::Reverting),
 ];
@@ -322,7 +323,7 @@ impl<'a> Explorer<'a> {
         let ways = calls as usize * FAULTS.len() * 2;
         let step = ways.div_ceil(budget.max(1)).max(1);
         // A step that shares no factor with the number of faults meets all of them.
-        let step = (step..).find(|step| step % 2 != 0 && step % 3 != 0).unwrap_or(step);
+        let step = (step..).find(|step| step % 2 != 0 && step % FAULTS.len() != 0).unwrap_or(step);
         for way in (0..ways).step_by(step) {
             let lasting = if way % 2 == 0 { Lasting::Once } else { Lasting::ForEver };
             let kind = way / 2 % FAULTS.len();

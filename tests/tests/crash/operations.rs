@@ -2,6 +2,7 @@
 
 mod chains;
 mod copying;
+mod features;
 mod inside;
 
 use std::ffi::{OsStr, OsString};
@@ -19,7 +20,7 @@ use crate::subject::{DATA, DataFile, Shape, TOP};
 /// How many scenarios each operation has, at least.
 const EACH: usize = 104;
 /// How many shapes there are to choose from.
-const POOL: usize = 960;
+const POOL: usize = 1200;
 
 /// A shape and the tree in which it stands.
 #[derive(Debug)]
@@ -65,6 +66,10 @@ const FAMILIES: &[Family] = &[
     chains::rebase_unsafe,
     chains::commit,
     chains::commit_keep,
+    features::resize_grow,
+    features::resize_shrink,
+    features::amend,
+    features::amend_down,
     inside::snapshot_create,
     inside::snapshot_apply,
     inside::snapshot_delete,

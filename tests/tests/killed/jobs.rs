@@ -23,7 +23,9 @@ pub struct Job {
 /// What most jobs start from: two snapshots, two bitmaps, a base, and a raw file.
 const RICH: &str = "
     noise source.raw 300k 3
-    img create -q -f qcow2 base.qcow2 1M
+    img create -q -f qcow2 other.qcow2 3M
+    io -f qcow2 other.qcow2 | write -P 8 100k 300k
+    img create -q -f qcow2 base.qcow2 2M
     io -f qcow2 base.qcow2 | write -P 1 0 512k
     img create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2 2M
     io -f qcow2 top.qcow2 | write -P 2 64k 128k
@@ -55,6 +57,7 @@ const fn job(
 }
 
 const TOP: &[&str] = &["top.qcow2"];
+const BOTH: &[&str] = &["top.qcow2", "base.qcow2"];
 const NEW: &[&str] = &["new.qcow2"];
 
 /// Every command that changes an image.
@@ -65,6 +68,14 @@ pub const JOBS: &[Job] = &[
     job("snapshot -c", "snapshot -c s2 top.qcow2", RICH, TOP),
     job("snapshot -a", "snapshot -a s0 top.qcow2", RICH, TOP),
     job("snapshot -d", "snapshot -d s0 top.qcow2", RICH, TOP),
+    job("rebase", "rebase -F qcow2 -b other.qcow2 top.qcow2", RICH, TOP),
+    job("rebase -u", "rebase -u -F qcow2 -b other.qcow2 top.qcow2", RICH, TOP),
+    job("rebase -b ''", "rebase -b '' top.qcow2", RICH, TOP),
+    job("commit", "commit -q top.qcow2", RICH, BOTH),
+    job("commit -d", "commit -q -d top.qcow2", RICH, BOTH),
+    job("resize", "resize -q top.qcow2 +3M", RICH, TOP),
+    job("resize --shrink", "resize -q --shrink top.qcow2 900k", MARKED, TOP),
+    job("amend", "amend -o lazy_refcounts=on,refcount_bits=32 top.qcow2", RICH, TOP),
     job("bitmap --add", "bitmap --add top.qcow2 b2", MARKED, TOP),
     job("bitmap --remove", "bitmap --remove top.qcow2 b0", MARKED, TOP),
     job("bitmap --merge", "bitmap --merge b1 --disable top.qcow2 b0", MARKED, TOP),
