@@ -4,6 +4,7 @@
 //! does not.
 
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use formats::{OpenContext, PermissiveGate};
 use journal::Transaction;
@@ -73,6 +74,24 @@ pub(crate) enum Value {
     None,
     /// Yes; this is how the help calls it.
     Required(&'static str),
+}
+
+/// Options of every command.
+pub(crate) const COMMON: &[Opt] = &[Opt::new(
+    Id::LockTimeout,
+    None,
+    &["lock-timeout"],
+    Value::Required("SECONDS"),
+    "wait so long for images that others have locked, instead of giving up at once",
+)
+.extra(&["lock-timeout"])
+.own()];
+
+impl Command {
+    /// Every option it knows, and those that every command knows.
+    pub(crate) fn all_options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+        self.options.iter().chain(COMMON)
+    }
 }
 
 impl Opt {
@@ -145,6 +164,7 @@ pub(crate) enum Id {
     Help,
     ImageOpts,
     List,
+    LockTimeout,
     MaxLength,
     Merge,
     Native,
@@ -203,6 +223,15 @@ impl<'a> Given<'a> {
         self.value.unwrap_or_default()
     }
 
+    /// The value as a time in seconds, perhaps with a fraction.
+    fn seconds(&self) -> Result<Duration, Failure> {
+        let text = self.text();
+        let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        seconds.ok_or_else(|| {
+            Failure::usage(format!("--lock-timeout expects a number of seconds, not '{text}'"))
+        })
+    }
+
     /// The value as text, as sentences show what is none.
     pub(crate) fn text(&self) -> std::borrow::Cow<'a, str> {
         formats::shown::shown(self.value()).into()
@@ -216,12 +245,28 @@ impl Args {
 
     /// The options in the order given. An error stands where the command line goes wrong, after
     /// the options before it: what an earlier option's value has wrong is reported first.
+    ///
+    /// How long to wait for locks is not among them: whoever runs the command has asked for it.
     pub(crate) fn options(&self) -> impl Iterator<Item = Result<Given<'_>, Failure>> {
-        self.parsed.options.iter().map(|option| match option {
-            Ok(Occurrence { opt, .. }) if opt.id == Id::Help => Err(Failure::help()),
-            Ok(Occurrence { opt, value }) => Ok(Given { id: opt.id, value: value.as_deref() }),
-            Err(problem) => Err(Failure::getopt(problem)),
+        self.parsed.options.iter().filter_map(|option| match option {
+            Ok(Occurrence { opt, .. }) if opt.id == Id::Help => Some(Err(Failure::help())),
+            Ok(Occurrence { opt, value }) => {
+                let given = Given { id: opt.id, value: value.as_deref() };
+                match opt.id {
+                    Id::LockTimeout => given.seconds().err().map(Err),
+                    _ => Some(Ok(given)),
+                }
+            }
+            Err(problem) => Some(Err(Failure::getopt(problem))),
         })
+    }
+
+    /// How long to wait for images that others have locked; not at all if that was said in a way that
+    /// makes no sense.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        let given = self.parsed.options.iter().flatten().filter(|option| option.opt.id == Id::LockTimeout);
+        let last = given.last().map(|option| Given { id: option.opt.id, value: option.value.as_deref() });
+        last.and_then(|given| given.seconds().ok()).unwrap_or_default()
     }
 
     /// Everything that is not an option.

@@ -44,8 +44,14 @@ pub(crate) struct Parsed {
 }
 
 /// Sorts `args` by what of the `table` is in the dialect.
-pub(crate) fn parse(args: &[OsString], table: &'static [Opt], dialect: Dialect, order: Order) -> Parsed {
-    let mut scan = Scan { table, dialect, args: args.iter(), parsed: Parsed::default() };
+pub(crate) fn parse(
+    args: &[OsString],
+    table: impl IntoIterator<Item = &'static Opt>,
+    dialect: Dialect,
+    order: Order,
+) -> Parsed {
+    let table = table.into_iter().filter(|opt| opt.is_in(dialect)).collect();
+    let mut scan = Scan { table, args: args.iter(), parsed: Parsed::default() };
     while let Some(arg) = scan.args.next() {
         let bytes = arg.as_bytes();
         let found = if bytes == b"--" {
@@ -75,19 +81,13 @@ pub(crate) fn parse(args: &[OsString], table: &'static [Opt], dialect: Dialect, 
 }
 
 struct Scan<'a> {
-    table: &'static [Opt],
-    dialect: Dialect,
+    /// The options that there are.
+    table: Vec<&'static Opt>,
     args: std::slice::Iter<'a, OsString>,
     parsed: Parsed,
 }
 
 impl Scan<'_> {
-    /// The options that there are.
-    fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
-        let dialect = self.dialect;
-        self.table.iter().filter(move |opt| opt.is_in(dialect))
-    }
-
     /// Takes a negative number that stands behind the first positional.
     fn take_negative(&mut self) {
         let next = self.args.as_slice().first();
@@ -124,7 +124,8 @@ impl Scan<'_> {
 
     /// The option of that name, or the only one (up to synonyms) whose name begins so.
     fn find_long(&self, name: &[u8], text: &[u8]) -> Result<(&'static Opt, &'static str), Problem> {
-        let names = || self.options().flat_map(|opt| opt.long.iter().map(move |&long| (opt, long)));
+        let names =
+            || self.table.iter().copied().flat_map(|opt| opt.long.iter().map(move |&long| (opt, long)));
         if let Some(exact) = names().find(|(_, long)| long.as_bytes() == name) {
             return Ok(exact);
         }
@@ -149,7 +150,9 @@ impl Scan<'_> {
     fn cluster(&mut self, flags: &[u8]) -> Result<(), Problem> {
         let mut rest = flags;
         while let Some((&flag, after)) = rest.split_first() {
-            let Some(opt) = self.options().find(|opt| opt.short.map(u32::from) == Some(flag.into())) else {
+            let Some(opt) =
+                self.table.iter().copied().find(|opt| opt.short.map(u32::from) == Some(flag.into()))
+            else {
                 return Err(problem(&[b"invalid option -- '", &[flag], b"'"]));
             };
             rest = after;

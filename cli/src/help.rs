@@ -46,7 +46,7 @@ pub(crate) fn command(program: &Program, command: &Command) -> String {
     let _ = writeln!(text, "{}.\n", command.summary);
     wrap(&mut text, &format!("Usage: {}", program.name()), &syntax(command, program.dialect()));
     text.push_str("\nOptions:\n");
-    describe_options(&mut text, command.options, program.dialect());
+    describe_options(&mut text, command.all_options(), program.dialect());
     text.push_str("\nOperands:\n");
     for (name, meaning) in command.operands {
         let _ = writeln!(text, "  {name}\n     {meaning}");
@@ -56,7 +56,7 @@ pub(crate) fn command(program: &Program, command: &Command) -> String {
 
 /// The command's name, its options and its operands, each unbreakable.
 fn syntax(command: &Command, dialect: Dialect) -> Vec<String> {
-    let options = command.options.iter().filter(|opt| opt.is_in(dialect));
+    let options = command.all_options().filter(|opt| opt.is_in(dialect));
     let options = options.map(|opt| match (opt.short, opt.long.first(), opt.value) {
         (Some(short), _, Value::None) => format!("[-{short}]"),
         (Some(short), _, Value::Required(value)) => format!("[-{short} {value}]"),
@@ -69,8 +69,8 @@ fn syntax(command: &Command, dialect: Dialect) -> Vec<String> {
         .collect()
 }
 
-fn describe_options(text: &mut String, options: &[Opt], dialect: Dialect) {
-    for opt in options.iter().filter(|opt| opt.is_in(dialect)) {
+fn describe_options(text: &mut String, options: impl IntoIterator<Item = &'static Opt>, dialect: Dialect) {
+    for opt in options.into_iter().filter(|opt| opt.is_in(dialect)) {
         let names = opt
             .short
             .map(|short| format!("-{short}"))
@@ -114,7 +114,7 @@ mod tests {
     fn every_option_the_parser_knows_is_listed() {
         for it in commands::all(Dialect::Own) {
             let page = command(&Program::new(None), it);
-            for opt in it.options {
+            for opt in it.all_options() {
                 let listed = |name: &str| {
                     page.lines().any(|line| {
                         line.starts_with("  -") && line.split([' ', ',']).any(|word| word == name)
@@ -136,8 +136,7 @@ mod tests {
     fn options_of_a_command_are_distinct() {
         for it in commands::all(Dialect::Own) {
             let names: Vec<String> = it
-                .options
-                .iter()
+                .all_options()
                 .flat_map(|opt| opt.long.iter().map(|l| l.to_string()).chain(opt.short.map(String::from)))
                 .collect();
             let mut unique = names.clone();

@@ -16,6 +16,7 @@ mod image;
 mod object;
 mod options_help;
 mod output;
+mod patience;
 mod program;
 mod progress;
 mod report;

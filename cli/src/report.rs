@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use journal::{Holder, RefusedLock};
+
 use crate::getopt::Problem;
 use crate::program::{Program, stderr_line};
 
@@ -18,6 +20,8 @@ pub(crate) const SUCCESS: u8 = 0;
 pub(crate) struct Failure {
     kind: Kind,
     hint: Option<String>,
+    /// The lock of somebody else that stood against it.
+    refused: Option<RefusedLock>,
     code: u8,
 }
 
@@ -81,6 +85,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Whether it might have gone well without somebody else's lock.
+    pub(crate) fn is_for_a_lock(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// What was asked for on standard output instead of the command's work, if anything was.
     pub(crate) fn asked(&self, help: impl FnOnce() -> String) -> Option<String> {
         match &self.kind {
@@ -107,6 +116,9 @@ impl Failure {
         if let Some(hint) = &self.hint {
             stderr_line(hint.as_bytes());
         }
+        if let Some(refused) = self.refused.as_ref().filter(|_| !program.is_stock()) {
+            stderr_line(held_by(&refused.holders()).as_bytes());
+        }
         self.code
     }
 
@@ -124,13 +136,26 @@ impl Failure {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, hint: None, code: 1 }
+        Self { kind, hint: None, refused: None, code: 1 }
+    }
+}
+
+/// Names those who stand against a lock.
+fn held_by(holders: &[Holder]) -> String {
+    let name = |holder: &Holder| match holder.pid == std::process::id() {
+        true => "this command itself".to_owned(),
+        false => format!("{} (process {})", holder.program, holder.pid),
+    };
+    match holders {
+        [] => "It is in use by an unknown process.".to_owned(),
+        holders => format!("It is in use by {}.", holders.iter().map(name).collect::<Vec<_>>().join(", ")),
     }
 }
 
 impl From<formats::Error> for Failure {
     fn from(error: formats::Error) -> Self {
-        Self { hint: error.hint().map(str::to_owned), ..Self::message(error.report()) }
+        let refused = error.floor().and_then(RefusedLock::of);
+        Self { hint: error.hint().map(str::to_owned), refused, ..Self::message(error.report()) }
     }
 }
 

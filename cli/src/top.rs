@@ -6,6 +6,7 @@ use crate::command::{Args, Command, Env, Id, Opt, Value};
 use crate::getopt::{self, Order};
 use crate::history::Begun;
 use crate::output::Output;
+use crate::patience::Patience;
 use crate::program::Program;
 use crate::report::{Failure, Outcome};
 use crate::trace::Trace;
@@ -72,20 +73,26 @@ pub(crate) fn find_command<'a>(
 fn run_command(program: &Program, command: &'static Command, args: &[OsString], out: &Output) -> u8 {
     let begun = Begun::now(program, command.name, args);
     tracing::debug!(command = command.name, "Begins.");
-    let outcome = transact(out, &begun, |fs| run_in(&Env { program, out, fs }, command, args));
+    let parsed = parse(program, command, args);
+    let mut patience = Patience::new(parsed.lock_timeout());
+    let outcome =
+        transact(out, &begun, &mut patience, |fs| (command.run)(&Env { program, out, fs }, &parsed));
     tracing::debug!(?outcome, "Ends.");
     outcome.unwrap_or_else(|failure| tell(program, command, out, &failure))
 }
 
 /// Runs a command as a part of a transaction.
 pub(crate) fn run_in(env: &Env<'_>, command: &'static Command, args: &[OsString]) -> Outcome {
+    (command.run)(env, &parse(env.program, command, args))
+}
+
+fn parse(program: &Program, command: &'static Command, args: &[OsString]) -> Args {
     let order = match std::env::var_os("POSIXLY_CORRECT") {
         _ if command.has_signed_operand() => Order::PermuteSigned,
         Some(_) => Order::OptionsFirst,
         None => Order::Permute,
     };
-    let parsed = getopt::parse(args, command.options, env.program.dialect(), order);
-    (command.run)(env, &Args::new(parsed))
+    Args::new(getopt::parse(args, command.all_options(), program.dialect(), order))
 }
 
 /// Tells why a command did not do what it was asked; the exit code remains.

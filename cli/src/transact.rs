@@ -6,6 +6,7 @@ use journal::{ErrorKind, RealFs, Transaction};
 
 use crate::history::Begun;
 use crate::output::Output;
+use crate::patience::Patience;
 use crate::report::{Failure, Outcome};
 use crate::signals::Signals;
 
@@ -13,10 +14,28 @@ use crate::signals::Signals;
 ///
 /// What it printed meanwhile is not shown if its changes could not be kept. What it changed, and how it
 /// ended, is remembered.
-pub(crate) fn transact(out: &Output, begun: &Begun, run: impl FnOnce(&Transaction) -> Outcome) -> Outcome {
+///
+/// As long as there is patience, a command that meets a lock gives up all of its own and begins again.
+pub(crate) fn transact(
+    out: &Output,
+    begun: &Begun,
+    patience: &mut Patience,
+    run: impl Fn(&Transaction) -> Outcome,
+) -> Outcome {
     let signals = Arc::new(Signals::default());
-    let transaction = Transaction::begin(Arc::new(RealFs), Arc::clone(&signals) as _);
-    let outcome = run(&transaction);
+    let begin = || Transaction::begin(Arc::new(RealFs), Arc::clone(&signals) as _);
+    let mut transaction = begin();
+    let mut outcome = run(&transaction);
+    while patience.lasts()
+        && signals.caught().is_none()
+        && outcome.as_ref().is_err_and(Failure::is_for_a_lock)
+    {
+        drop(transaction);
+        out.forget();
+        patience.pause();
+        transaction = begin();
+        outcome = run(&transaction);
+    }
     let changed = transaction.changed_paths();
     let outcome = finish(transaction, outcome, out, &signals);
     begun.ended(&RealFs, &changed, &outcome);

@@ -5,6 +5,10 @@
 //! could be had on the opposite byte. `flock` does not conflict with these.
 
 use std::ops::BitOr;
+use std::path::PathBuf;
+
+use crate::real::{Holder, holders};
+use crate::{Error, ErrorKind};
 
 /// A set of permissions on an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +132,41 @@ const COMPLAINTS: [Complaints; 4] = [
         in_use: "Failed to get shared \"resize\" lock",
     },
 ];
+
+/// Byte `USING + p` of a file says that permission `p` is in use.
+pub(crate) const USING: u64 = 100;
+/// Byte `DENYING + p` says that nobody else may use permission `p`.
+pub(crate) const DENYING: u64 = 200;
+
+/// The byte on which somebody else's lock is the reason of a complaint.
+fn byte_of(complaint: &str) -> Option<u64> {
+    COMPLAINTS.iter().find_map(|entry| match complaint {
+        _ if complaint == entry.denied => Some(DENYING + u64::from(entry.number)),
+        _ if complaint == entry.in_use => Some(USING + u64::from(entry.number)),
+        _ => None,
+    })
+}
+
+/// A lock that was refused, because of what others hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedLock {
+    path: PathBuf,
+    byte: Option<u64>,
+}
+
+impl RefusedLock {
+    /// The one that an error tells of, if it tells of one.
+    pub fn of(error: &Error) -> Option<Self> {
+        let refused = || Self { path: error.path().to_owned(), byte: byte_of(error.op()) };
+        (error.kind() == ErrorKind::Locked).then(refused)
+    }
+
+    /// Who stands against it, as far as that can be seen: processes of other users, in other
+    /// containers or on other machines cannot.
+    pub fn holders(&self) -> Vec<Holder> {
+        self.byte.map_or_else(Vec::new, |byte| holders(&self.path, byte))
+    }
+}
 
 /// What others do with a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::run::Outcome;
 use crate::shapes::Shape;
 use crate::words;
 
@@ -108,6 +109,14 @@ impl Case {
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
+    }
+
+    /// Whether a command that ended so has done what it does: a repair may leave damage behind.
+    pub fn took_effect(&self, outcome: &Outcome) -> bool {
+        const DAMAGE_LEFT: i32 = 2;
+        const LEAKS_LEFT: i32 = 3;
+        let is_check = self.args.first().is_some_and(|arg| arg == "check");
+        outcome.success() || is_check && matches!(outcome.code(), Some(DAMAGE_LEFT | LEAKS_LEFT))
     }
 
     /// Whether the command changes an existing file where it stands, so that a failure shows.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use formats::engine::{self, Reader};
 use formats::{
     Bitmaps, CacheMode, Driver, Error, Finding, GuestOffset, Image, OpenContext, OpenFlags, PermissiveGate,
-    Result,
+    Repair, Result,
 };
 use journal::{Access, SimFs};
 
@@ -41,6 +41,8 @@ pub struct Answers {
     pub describing: Result<()>,
     /// Opening for a check, with the check.
     pub checking: Result<()>,
+    /// Opening for a repair, with the repair.
+    pub repairing: Result<()>,
 }
 
 /// A tree that holds an image, and files that it may name.
@@ -59,6 +61,7 @@ pub fn everything(fs: &SimFs) -> Answers {
         reading: open(fs, OpenFlags::READ).and_then(|image| read(&image)),
         describing: open(fs, METADATA).and_then(|image| describe(&image)),
         checking: open(fs, CHECK).and_then(|image| check(&image)),
+        repairing: open(fs, OpenFlags { access: Access::Write, ..CHECK }).and_then(|image| repair(&image)),
     }
 }
 
@@ -92,6 +95,23 @@ pub fn check(image: &Image) -> Result<()> {
         let (Finding::Line(text) | Finding::Complaint(text)) = finding;
         told += text.len() as u64;
     })?;
+    Ok(())
+}
+
+/// What `check -r` asks for.
+///
+/// What a repair calls repaired, it has repaired: leaks do not come back.
+pub fn repair(image: &Image) -> Result<()> {
+    let Some(repairer) = image.driver().repairer() else { return Ok(()) };
+    let repaired = repairer.repair(Repair::All, &mut |_| ());
+    let again = repaired.image?.check(&mut |_| ())?;
+    let (report, left) = (repaired.report, again);
+    assert!(
+        report.corruptions > 0 || left.corruptions == 0 && left.leaks == 0,
+        "said to be sound, but has {} errors and {} leaks",
+        left.corruptions,
+        left.leaks
+    );
     Ok(())
 }
 

@@ -147,7 +147,7 @@ fn differences(case: &Case) -> Vec<Difference> {
     let got = start(tximg(), dirs[1].path(), case);
     let mut all = compare::outcomes(&expected, &got);
     let scenes = [0, 1].map(|index| Scene { dir: dirs[index].path(), before: &before[index] });
-    if got.success() {
+    if case.took_effect(&got) {
         all.extend(effects::differences(scenes[0], scenes[1]));
     } else if !case.writes_in_place() {
         all.extend(effects::leftovers(scenes[1], || stage(case)));

@@ -75,7 +75,10 @@ impl Opener<'_> {
             let reason = Error::unsupported("Function not implemented");
             return Err(reason.context(format!("Could not open '{shown}'")));
         }
-        let options = OpenOptions { access: self.access_of(node), caching: self.caching_of(node) };
+        if self.flags.access == Access::Write && node.generic.read_only == Some(true) {
+            return Err(Error::invalid("Block node is read-only"));
+        }
+        let options = OpenOptions { access: self.flags.access, caching: self.caching_of(node) };
         let disk = self
             .context
             .fs
@@ -89,10 +92,6 @@ impl Opener<'_> {
             }
             None => Ok(FileNode { driver, name: NodeName::file(driver, filename), disk }),
         }
-    }
-
-    fn access_of(&self, node: &ProtocolNode) -> Access {
-        if node.generic.read_only == Some(true) { Access::Read } else { self.flags.access }
     }
 
     fn caching_of(&self, node: &ProtocolNode) -> Caching {

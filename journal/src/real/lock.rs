@@ -5,13 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::sys::{self, ByteLock};
-use crate::lock::{Foreign, find_conflict};
+use crate::lock::{DENYING, Foreign, USING, find_conflict};
 use crate::{Claim, Error, ErrorKind, Permissions, Result};
-
-/// Byte `USING + p` says that permission `p` is in use.
-const USING: u64 = 100;
-/// Byte `DENYING + p` says that nobody else may use permission `p`.
-const DENYING: u64 = 200;
 
 /// The locks that one handle holds.
 #[derive(Debug)]

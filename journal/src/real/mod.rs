@@ -6,7 +6,7 @@
 //!   FileDisk ──► transfer              bytes, through the page cache
 //!      ├──────► direct                 bytes, past it
 //!      ├──────► space                  holes, zeroes, extents
-//!      ├──────► lock                   QEMU's byte locks
+//!      ├──────► lock ──► holder        QEMU's byte locks, and whose they are
 //!      └──────► sys                    system calls that rustix lacks
 //! ```
 
@@ -14,6 +14,7 @@ mod attributes;
 mod direct;
 mod draft;
 mod file;
+mod holder;
 mod lock;
 mod space;
 mod status;
@@ -30,6 +31,8 @@ use rustix::io::Errno;
 
 use crate::{Access, Caching, Disk, DiskStatus, Draft, DraftOptions, Error, Fs, OpenOptions, Result};
 use file::{FileDisk, Syncing};
+pub use holder::Holder;
+pub(crate) use holder::holders;
 
 /// The files of the operating system.
 #[derive(Debug, Clone, Copy, Default)]

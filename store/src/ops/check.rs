@@ -56,7 +56,11 @@ pub fn repair(image: &Image, what: Repair, tell: &mut dyn FnMut(News<'_>)) -> Ve
     tell(News::Repaired(&report));
     let (corruptions_fixed, leaks_fixed) = (report.corruptions_fixed, report.leaks_fixed);
     match repaired.check(&mut |finding| tell(News::Found(finding))) {
-        Ok(report) => Verdict::Checked(CheckReport { corruptions_fixed, leaks_fixed, ..report }),
+        Ok(again) => {
+            // What is lost stays lost, even where the image holds together without it now.
+            let corruptions = again.corruptions.max(report.corruptions);
+            Verdict::Checked(CheckReport { corruptions, corruptions_fixed, leaks_fixed, ..again })
+        }
         Err(reason) => Verdict::Failed { report, reason },
     }
 }

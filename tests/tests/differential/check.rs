@@ -23,10 +23,10 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
 }
 
 /// A sound image made unsound: name, shape, steps.
-type Damage = (&'static str, &'static str, &'static str);
+pub type Damage = (&'static str, &'static str, &'static str);
 
 /// One entry for each thing that can be wrong, and some for several at once.
-const DAMAGE: &[Damage] = &[
+pub const DAMAGE: &[Damage] = &[
     // Refcounts.
     ("leak", "qcow2/fragmented", "poke a.qcow2 rb[0][40] = 1\ncut a.qcow2 4M"),
     ("leak-inside", "qcow2/fragmented", "poke a.qcow2 l2[0][0] = 0"),

@@ -20,6 +20,7 @@ mod measure;
 mod options;
 mod overlays;
 mod rebase;
+mod repair;
 mod resize;
 mod snapshot;
 mod usage;
@@ -68,6 +69,7 @@ fn cases() -> Vec<Case> {
         info::cases,
         map::cases,
         check::cases,
+        repair::cases,
         compare::cases,
         measure::cases,
         bench::cases,

@@ -146,6 +146,7 @@ impl Check<'_> {
         self.counts = Counts::new(self.real_clusters, self.geometry.refcount_max());
         self.shared = SharedTables::default();
         self.dangling.clear();
+        self.dangling_clusters = 0;
         self.rebuilt = true;
         self.count_references(snapshots)?;
         for (cluster, counted) in old {

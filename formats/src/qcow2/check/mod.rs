@@ -105,6 +105,8 @@ struct Check<'a> {
     flags_repaired: bool,
     /// Clusters behind the end of the file that something refers to, as far as a repair cares.
     dangling: Vec<Range<u64>>,
+    /// How many they are.
+    dangling_clusters: u64,
     /// Clusters with refcounts and without references, as many as it is worth to note.
     leaked: RangeSet,
     /// Findings told.
@@ -143,6 +145,7 @@ impl<'a> Check<'a> {
             l1_flagged: false,
             flags_repaired: false,
             dangling: Vec::new(),
+            dangling_clusters: 0,
             leaked: RangeSet::default(),
             told: 0,
             work: 0,

@@ -9,10 +9,10 @@ use crate::{HostOffset, Result};
 
 /// Clusters that are looked for: beyond them a repair makes the file longer.
 const WANTED: u64 = 1 << 16;
-/// References behind the end of the file that are noted, and how far behind, in clusters: a repair
+/// How far behind the end of the file references are noted, and how many, both in clusters: a repair
 /// adds less to a file than that.
-const DANGLING: usize = 1 << 16;
 const BEHIND_END: u64 = 1 << 20;
+const DANGLING: u64 = 1 << 20;
 
 impl Check<'_> {
     /// Clusters that neither the file's refcounts nor any reference know of, some of them. Only
@@ -62,7 +62,9 @@ impl Check<'_> {
             return;
         };
         let is_near = last < self.real_clusters + BEHIND_END;
-        if self.repair.is_some() && is_near && self.dangling.len() < DANGLING {
+        let clusters = self.dangling_clusters + last + 1 - first;
+        if self.repair.is_some() && is_near && clusters <= DANGLING {
+            self.dangling_clusters = clusters;
             self.dangling.push(first..last + 1);
         }
     }

@@ -1,5 +1,7 @@
 //! Refcount blocks and their table: which are written anew, and where.
 
+use std::collections::BTreeSet;
+
 use super::Plan;
 use crate::qcow2::check::Counts;
 use crate::qcow2::entry::RefcountTableEntry;
@@ -38,15 +40,16 @@ impl Plan<'_> {
         }
     }
 
-    /// Blocks whose counts are not those of the file; all of them, if they are made anew.
+    /// Blocks whose counts are not those of the file; all of them, if they are made anew. What a block
+    /// counts behind the end of the file does not matter.
     fn find_dirty_blocks(&mut self) -> Result<()> {
         let bits = self.geometry.refcount_block_bits();
-        let used: Vec<u64> =
-            self.counts().pages().flat_map(|page| page.start >> bits..=(page.end - 1) >> bits).collect();
-        let known = 0..self.refcount_table.len() as u64;
-        for index in known.chain(used) {
-            let old = self.old_block(index)?;
-            if self.new_block(index)? != old {
+        let covering = (self.refcount_table.len() as u64).min(self.remedy.end.div_ceil(1 << bits));
+        let known = (0..covering).filter(|&index| self.block_offset(index).is_some());
+        let used = self.counts().pages().flat_map(|page| page.start >> bits..=(page.end - 1) >> bits);
+        let candidates: BTreeSet<u64> = known.chain(used).collect();
+        for index in candidates {
+            if self.new_block(index)? != self.old_block(index)? {
                 self.dirty.insert(index);
             }
         }

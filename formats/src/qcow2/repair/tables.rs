@@ -138,7 +138,9 @@ impl Plan<'_> {
             return Ok(stale);
         }
         let mut buffer = vec![0; self.geometry.cluster_size() as usize];
-        for offset in self.l1.iter().filter_map(|entry| entry.table()) {
+        // A table is looked at once, however often it is referred to.
+        let tables: BTreeSet<HostOffset> = self.l1.iter().filter_map(|entry| entry.table()).collect();
+        for offset in tables {
             if self.tables.contains_key(&offset) || !self.geometry.is_cluster_start(offset) {
                 continue;
             }
