@@ -18,6 +18,9 @@ pub enum Repair {
 pub struct Repaired {
     /// What was found, and how much of it is repaired.
     pub report: CheckReport,
+    /// Damage that is left, but that no check finds any more: clusters behind the end of the file that
+    /// are inside it now, without what they held.
+    pub lost: u64,
     /// The image after the repair, or why there was none: then the image is as it was.
     pub image: Result<Box<dyn Driver>, Error>,
 }

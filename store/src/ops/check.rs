@@ -46,7 +46,7 @@ pub fn repair(image: &Image, what: Repair, tell: &mut dyn FnMut(News<'_>)) -> Ve
     let Some(repairer) = image.driver().repairer() else { return Verdict::Impossible };
     let repaired = repairer.repair(what, &mut |finding| tell(News::Found(finding)));
     let report = repaired.report;
-    let repaired = match repaired.image {
+    let image = match repaired.image {
         Ok(image) => image,
         Err(reason) => return Verdict::Failed { report, reason },
     };
@@ -55,10 +55,9 @@ pub fn repair(image: &Image, what: Repair, tell: &mut dyn FnMut(News<'_>)) -> Ve
     }
     tell(News::Repaired(&report));
     let (corruptions_fixed, leaks_fixed) = (report.corruptions_fixed, report.leaks_fixed);
-    match repaired.check(&mut |finding| tell(News::Found(finding))) {
+    match image.check(&mut |finding| tell(News::Found(finding))) {
         Ok(again) => {
-            // What is lost stays lost, even where the image holds together without it now.
-            let corruptions = again.corruptions.max(report.corruptions);
+            let corruptions = again.corruptions + repaired.lost;
             Verdict::Checked(CheckReport { corruptions, corruptions_fixed, leaks_fixed, ..again })
         }
         Err(reason) => Verdict::Failed { report, reason },

@@ -39,12 +39,13 @@ const ROUNDS: usize = 4;
 /// Repairs an image that was opened for writing.
 pub(super) fn repair(image: &Qcow2, what: Repair, tell: &mut dyn FnMut(Finding)) -> Repaired {
     let Diagnosis { report, remedy } = diagnose(image, what, tell);
+    let mut lost = 0;
     let repaired = remedy.and_then(|remedy| {
-        Plan::new(image, remedy).carry_out(tell)?;
+        lost = Plan::new(image, remedy).carry_out(tell)?;
         let flags = OpenFlags { check: true, ..OpenFlags::READ };
         Ok(Box::new(image.read_again(&flags)?) as Box<dyn Driver>)
     });
-    Repaired { report, image: repaired }
+    Repaired { report, lost, image: repaired }
 }
 
 /// The same for an image that is opened for writing although it was not closed cleanly.
@@ -53,7 +54,7 @@ pub(super) fn repair_dirty(image: &Qcow2) -> Result<()> {
         Finding::Line(line) => crate::notice::tell(&line),
         Finding::Complaint(line) => crate::notice::complain(&line),
     };
-    let Repaired { report, image } = repair(image, Repair::All, &mut tell);
+    let Repaired { report, image, .. } = repair(image, Repair::All, &mut tell);
     let failed = |reason: Error| reason.context("Could not repair dirty image");
     image.map_err(failed)?;
     if report.check_errors > 0 {
@@ -90,8 +91,8 @@ struct Plan<'a> {
     table_clusters: u64,
     /// Clusters that something has moved away from.
     vacated: RangeSet,
-    /// Whether references came to count that did not.
-    absorbed: bool,
+    /// References that came to count, which they did not.
+    absorbed: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -119,12 +120,14 @@ impl<'a> Plan<'a> {
             refcount_table: remedy.refcount_table.clone().unwrap_or_default(),
             table_clusters: 0,
             vacated: RangeSet::default(),
-            absorbed: false,
+            absorbed: 0,
             remedy,
         }
     }
 
-    fn carry_out(&mut self, tell: &mut dyn FnMut(Finding)) -> Result<()> {
+    /// Makes the plan and carries it out; answers how many references led behind the end of the file
+    /// and do so no more.
+    fn carry_out(&mut self, tell: &mut dyn FnMut(Finding)) -> Result<u64> {
         self.drop_outside_blocks();
         let mut moving = self.remedy.flagged.union(&self.remedy.mended).copied().collect();
         for _ in 0..ROUNDS {
@@ -139,7 +142,10 @@ impl<'a> Plan<'a> {
                 break;
             }
         }
-        if self.is_needed() { self.write() } else { Ok(()) }
+        if self.is_needed() {
+            self.write()?;
+        }
+        Ok(self.absorbed)
     }
 
     fn is_needed(&self) -> bool {
@@ -165,8 +171,8 @@ impl<'a> Plan<'a> {
         for cluster in inside.iter().cloned().flatten() {
             let count = self.counts().get(cluster).saturating_add(1);
             self.set_count(cluster, count);
-            self.absorbed = true;
         }
+        self.absorbed += inside.len() as u64;
         !inside.is_empty()
     }
 

@@ -133,7 +133,7 @@ impl Plan<'_> {
         let mut stale = BTreeSet::new();
         let counts = self.counts();
         let shared = |run: std::ops::Range<u64>| run.into_iter().any(|cluster| counts.get(cluster) > 0);
-        let changed = self.absorbed || self.vacated.iter().any(shared);
+        let changed = self.absorbed > 0 || self.vacated.iter().any(shared);
         if !self.remedy.repairs_flags || !changed {
             return Ok(stale);
         }
