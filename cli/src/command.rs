@@ -264,8 +264,10 @@ impl Args {
     /// How long to wait for images that others have locked; not at all if that was said in a way that
     /// makes no sense.
     pub(crate) fn lock_timeout(&self) -> Duration {
-        let given = self.parsed.options.iter().flatten().filter(|option| option.opt.id == Id::LockTimeout);
-        let last = given.last().map(|option| Given { id: option.opt.id, value: option.value.as_deref() });
+        let mut given =
+            self.parsed.options.iter().flatten().filter(|option| option.opt.id == Id::LockTimeout);
+        let last =
+            given.next_back().map(|option| Given { id: option.opt.id, value: option.value.as_deref() });
         last.and_then(|given| given.seconds().ok()).unwrap_or_default()
     }
 
