@@ -35,7 +35,7 @@ use scenario::Scenario;
 use tally::{Report, Tally};
 
 /// States in an ordinary run.
-const STATES: usize = 1_000_000;
+const STATES: usize = 1_100_000;
 /// How much more than its share a scenario is asked for: many, of new files above all, have fewer
 /// different states.
 const LARGER: usize = 3;
