@@ -52,6 +52,9 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
+/// Pieces of work in flight.
+const PARALLEL: usize = 8;
+
 /// The command line as it was given.
 #[derive(Debug, Default)]
 struct Given {
@@ -130,6 +133,7 @@ impl Given {
             // With a base further behind, what is in between may still need the image as it is.
             afterwards: if self.drop || self.base.is_some() { Afterwards::Kept } else { Afterwards::Emptied },
             base: self.base.clone(),
+            parallel: PARALLEL,
             rate: self.rate,
         })
     }

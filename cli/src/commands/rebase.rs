@@ -72,6 +72,9 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
+/// Pieces of work in flight.
+const PARALLEL: usize = 8;
+
 /// The command line as it was given.
 #[derive(Debug, Default)]
 struct Given {
@@ -155,6 +158,7 @@ impl Given {
                 }),
             },
             transfer: if self.compress { Transfer::Compressed } else { Transfer::Plain },
+            parallel: PARALLEL,
         })
     }
 }

@@ -13,9 +13,6 @@ use crate::chain;
 use crate::copy::{Beneath, Copy, Method, Unreadable, workers};
 use crate::{ImageName, Progress};
 
-/// Pieces of work in flight.
-const PARALLEL: usize = 8;
-
 /// The shortest run of zeroes that is not written as data, in bytes.
 const MIN_SPARSE: u64 = 4096;
 
@@ -30,6 +27,8 @@ pub struct Commit {
     pub base: Option<OsString>,
     /// What becomes of the image on top.
     pub afterwards: Afterwards,
+    /// Pieces of work at a time.
+    pub parallel: usize,
     /// Bytes per second at most.
     pub rate: Option<u64>,
 }
@@ -100,7 +99,7 @@ impl Merge {
         drop(top);
         let top = request.reopen(context, depth)?;
         let Some(base) = layers(&top).nth(depth) else { return Err(no_backing()) };
-        merge(&top, base, request.rate, progress).map_err(job_failed)?;
+        merge(&top, base, &request, progress).map_err(job_failed)?;
         match request.afterwards {
             Afterwards::Emptied => empty(&top),
             Afterwards::Kept => Ok(()),
@@ -124,7 +123,7 @@ fn layers(top: &Image) -> impl Iterator<Item = &Image> {
     std::iter::successors(Some(top), |image| image.backing().map(|image| &**image))
 }
 
-fn merge(top: &Image, base: &Image, rate: Option<u64>, progress: &dyn Progress) -> Result<()> {
+fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -> Result<()> {
     let target = writer(base)?;
     let old_size = base.virtual_size();
     if old_size < top.virtual_size() {
@@ -139,8 +138,8 @@ fn merge(top: &Image, base: &Image, rate: Option<u64>, progress: &dyn Progress) 
         method: if target.overwrites() { Method::Offload } else { Method::Plain },
         min_sparse: MIN_SPARSE,
         unreadable: Unreadable::Fails,
-        workers: workers(PARALLEL),
-        rate,
+        workers: workers(request.parallel),
+        rate: request.rate,
     };
     copy.run(progress)?;
     target.commit(Durability::Durable)

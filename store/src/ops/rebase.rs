@@ -17,9 +17,6 @@ use crate::chain;
 use crate::copy::{Beneath, Copy, Method, Replacement, Unreadable, workers};
 use crate::{ImageName, Progress};
 
-/// Pieces of work in flight.
-const PARALLEL: usize = 8;
-
 /// What to put onto what.
 #[derive(Debug)]
 pub struct Rebase {
@@ -35,6 +32,8 @@ pub struct Rebase {
     pub content: Content,
     /// How it is written.
     pub transfer: Transfer,
+    /// Pieces of work at a time.
+    pub parallel: usize,
 }
 
 /// What becomes of an image's content when another image is put behind it.
@@ -148,7 +147,7 @@ impl Rebase {
             },
             min_sparse: 1,
             unreadable: Unreadable::Fails,
-            workers: workers(PARALLEL),
+            workers: workers(self.parallel),
             rate: None,
         };
         copy.run(progress)

@@ -15,29 +15,60 @@ use super::{Subject, WRITE, name};
 use crate::scenario::{Foreign, Scenario, qcow2, raw};
 use crate::subject::{BASE, Chain, DataFile, ROOT, TOP};
 
+const SIDE: Option<(&str, &str)> = Some(("far/side", "qcow2"));
+
 pub fn rebase_safe(subject: &Subject) -> Option<Scenario> {
-    rebase(subject, "rebase", Content::Kept(OpenFlags::READ), Some("far/side"))
+    rebase(subject, "rebase", SIDE, How::Safely)
 }
 
 pub fn rebase_flat(subject: &Subject) -> Option<Scenario> {
-    rebase(subject, "rebase-flat", Content::Kept(OpenFlags::READ), None)
+    rebase(subject, "rebase-flat", None, How::Safely)
+}
+
+pub fn rebase_raw(subject: &Subject) -> Option<Scenario> {
+    rebase(subject, "rebase-raw", Some(("source", "raw")), How::Safely)
+}
+
+pub fn rebase_in_chain(subject: &Subject) -> Option<Scenario> {
+    let deep = subject.shape.chain == Chain::Two;
+    deep.then(|| rebase(subject, "rebase-chain", Some(("root", "qcow2")), How::Safely))?
+}
+
+pub fn rebase_compressed(subject: &Subject) -> Option<Scenario> {
+    // Compressed clusters share one, which is counted for each.
+    let counted = subject.shape.refcount_bits >= 8;
+    counted.then(|| rebase(subject, "rebase-c", SIDE, How::Compressed))?
 }
 
 pub fn rebase_unsafe(subject: &Subject) -> Option<Scenario> {
-    rebase(subject, "rebase-u", Content::Trusted, Some("far/side"))
+    rebase(subject, "rebase-u", SIDE, How::Unsafely)
 }
 
-fn rebase(subject: &Subject, operation: &str, content: Content, onto: Option<&str>) -> Option<Scenario> {
+/// How an image is put onto another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Safely,
+    Compressed,
+    Unsafely,
+}
+
+fn rebase(
+    subject: &Subject,
+    operation: &str,
+    onto: Option<(&'static str, &'static str)>,
+    how: How,
+) -> Option<Scenario> {
     let shape = &subject.shape;
+    let suits = shape.chain != Chain::None && shape.data == DataFile::None;
     let rebase = Rebase {
         image: name(TOP, "qcow2"),
         flags: WRITE,
-        onto: onto.map(OsString::from),
-        format: onto.map(|_| "qcow2".to_owned()),
-        content,
-        transfer: Transfer::Plain,
+        onto: onto.map(|(path, _)| OsString::from(path)),
+        format: onto.map(|(_, format)| format.to_owned()),
+        content: if how == How::Unsafely { Content::Trusted } else { Content::Kept(OpenFlags::READ) },
+        transfer: if how == How::Compressed { Transfer::Compressed } else { Transfer::Plain },
+        parallel: 1,
     };
-    let suits = shape.chain != Chain::None && shape.data == DataFile::None;
     suits.then(|| {
         subject.scenario(operation, subject.images(), move |context| rebase.run(context, &NoProgress))
     })
@@ -70,6 +101,7 @@ fn commit_scenario(subject: &Subject, operation: &str, afterwards: Afterwards) -
             flags: WRITE,
             base: deep.then(|| OsString::from("root")),
             afterwards,
+            parallel: 1,
             rate: None,
         };
         commit.open(context)?.find_base(context)?.run(context, &NoProgress)
