@@ -6,11 +6,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use formats::create::Preallocation;
 use formats::shown::shown;
 use formats::{Durability, Error, Image, OpenContext, OpenFlags, Result, Writer};
 
 use crate::chain;
 use crate::copy::{Beneath, Copy, Method, Unreadable, workers};
+use crate::ops::resize;
 use crate::{ImageName, Progress};
 
 /// The shortest run of zeroes that is not written as data, in bytes.
@@ -127,7 +129,7 @@ fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -
     let target = writer(base)?;
     let old_size = base.virtual_size();
     if old_size < top.virtual_size() {
-        return Err(Error::unsupported("The base is too small, and cannot be made longer yet"));
+        resize::apply(base, target, top.virtual_size(), Preallocation::Off)?;
     }
     let copy = Copy {
         sources: std::slice::from_ref(top),
