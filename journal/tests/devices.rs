@@ -1,10 +1,9 @@
-//! Block devices, through a loop device: needs root and `losetup`.
-//!
-//! Run with `cargo test -p journal --test devices -- --ignored`.
+//! Block devices, through a loop device. Where none can be had (root can), that is skipped aloud.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "the tests make real devices")]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -22,13 +21,23 @@ struct Loop {
 }
 
 impl Loop {
-    fn new() -> Self {
+    /// A device, where one can be had.
+    fn new() -> Option<Self> {
         let backing = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         backing.as_file().set_len(SIZE).unwrap();
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(backing.path()).output().unwrap();
-        assert!(output.status.success(), "losetup: {}", String::from_utf8_lossy(&output.stderr));
-        let device = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-        Self { device, _backing: backing }
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(backing.path()).output();
+        let reason = match output {
+            Ok(output) if output.status.success() => {
+                let device = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+                return Some(Self { device, _backing: backing });
+            }
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => format!("losetup: {error}"),
+        };
+        let test = std::thread::current();
+        // Not by a print macro: the test harness would keep that to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {}: {reason}", test.name().unwrap_or("a test"));
+        None
     }
 }
 
@@ -39,9 +48,8 @@ impl Drop for Loop {
 }
 
 #[test]
-#[ignore = "needs root and a loop device"]
 fn a_device_has_a_fixed_capacity() {
-    let device = Loop::new();
+    let Some(device) = Loop::new() else { return };
     let disk = RealFs.open(&device.device, OpenOptions::WRITE).unwrap();
     let status = disk.status().unwrap();
     assert_eq!((status.kind, status.len, disk.len().unwrap()), (DiskKind::Block, SIZE, SIZE));
@@ -57,9 +65,8 @@ fn a_device_has_a_fixed_capacity() {
 }
 
 #[test]
-#[ignore = "needs root and a loop device"]
 fn a_device_is_written_and_zeroed() {
-    let device = Loop::new();
+    let Some(device) = Loop::new() else { return };
     for caching in [Caching::Cached, Caching::Direct] {
         let disk = RealFs.open(&device.device, OpenOptions { access: Access::Write, caching }).unwrap();
         let mut bulk = AlignedBuf::new(1 << 20);
@@ -80,9 +87,8 @@ fn a_device_is_written_and_zeroed() {
 }
 
 #[test]
-#[ignore = "needs root and a loop device"]
 fn a_device_is_drafted_in_place() {
-    let device = Loop::new();
+    let Some(device) = Loop::new() else { return };
     let draft = RealFs.draft(&device.device, DraftOptions::default()).unwrap();
     assert!(!draft.is_atomic());
     draft.disk().write_at(0, b"image").unwrap();

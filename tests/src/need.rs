@@ -17,14 +17,16 @@ pub fn lacks(programs: &[&str]) -> bool {
         std::env::var_os("TXIMG_REQUIRE_QEMU").is_none(),
         "{missing} is not installed, and TXIMG_REQUIRE_QEMU says that it must be"
     );
+    skipped(&format!("{missing} is not installed (Debian: qemu-utils, e2fsprogs, strace)"));
+    true
+}
+
+/// Says aloud that the running test is passed over, and why.
+pub fn skipped(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a suite");
     // Not by a print macro: the test harness would keep that to itself.
-    let _ = writeln!(
-        std::io::stderr(),
-        "SKIPPED {test}: {missing} is not installed (Debian: qemu-utils, e2fsprogs, strace)"
-    );
-    true
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
 fn is_file(dir: &Path, program: &str) -> bool {

@@ -50,10 +50,17 @@ fn what_stands_after_the_source_is_kept() {
 struct Loop(PathBuf);
 
 impl Loop {
-    fn over(file: &Path) -> Self {
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output().unwrap();
-        assert!(output.status.success(), "losetup: {}", String::from_utf8_lossy(&output.stderr));
-        Self(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()))
+    /// A device, where one can be had.
+    fn over(file: &Path) -> Option<Self> {
+        let reason = match Command::new("losetup").args(["--find", "--show"]).arg(file).output() {
+            Ok(output) if output.status.success() => {
+                return Some(Self(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())));
+            }
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => format!("losetup: {error}"),
+        };
+        testkit::need::skipped(&reason);
+        None
     }
 
     fn name(&self) -> &str {
@@ -68,7 +75,6 @@ impl Drop for Loop {
 }
 
 #[test]
-#[ignore = "needs root and loop devices"]
 fn devices_get_the_same_bytes_and_keep_the_rest() {
     if testkit::need::lacks(&["qemu-img", "qemu-io", "strace"]) {
         return;
@@ -81,7 +87,8 @@ fn devices_get_the_same_bytes_and_keep_the_rest() {
             }
             let room = bench.room(Before::Nothing);
             script::run("noise stock 30M 3\nnoise ours 30M 3", room.path());
-            let [stock, ours] = ["stock", "ours"].map(|name| Loop::over(&room.path().join(name)));
+            let devices = ["stock", "ours"].map(|name| Loop::over(&room.path().join(name)));
+            let [Some(stock), Some(ours)] = devices else { return };
             if flags.contains("-n") && format == "qcow2" {
                 for device in [&stock, &ours] {
                     script::run(&format!("img create -q -f qcow2 {} 25M", device.name()), room.path());
