@@ -16,8 +16,16 @@ pub struct Job {
     pub line: &'static str,
     /// What happens before, see [`testkit::script`].
     setup: &'static str,
-    /// The images that it changes.
+    /// The images that it changes; a name that does not end in `qcow2` is a raw file's.
     pub images: &'static [&'static str],
+}
+
+impl Job {
+    /// Whether a program that knows nothing of recovery must find this file old or new: raw data is
+    /// changed in place, and a name changes before what says it.
+    pub fn promises(&self, image: &str) -> bool {
+        image.ends_with("qcow2") && self.name != "mv"
+    }
 }
 
 /// What most jobs start from: two snapshots, two bitmaps, a base, and a raw file.
@@ -47,6 +55,32 @@ const LEAKY: &str = "
     poke top.qcow2 rb[0][4] = 9
 ";
 
+/// A base that is a raw file.
+const OVER_RAW: &str = "
+    noise base.raw 700k 5
+    img create -q -f qcow2 -b base.raw -F raw top.qcow2 1M
+    io -f qcow2 top.qcow2 | write -P 2 64k 256k | write -z 512k 64k | write -P 3 900k 64k
+";
+/// An image of the older version.
+const OLDER: &str = "
+    img create -q -f qcow2 -o compat=0.10 top.qcow2 2M
+    io -f qcow2 top.qcow2 | write -P 4 700k 64k
+    img snapshot -c s0 top.qcow2
+    io -f qcow2 top.qcow2 | write -P 5 600k 164k
+";
+
+/// Lines that change three images and make a fourth.
+const BATCH: &str = "
+    img create -q -f qcow2 other.qcow2 3M
+    io -f qcow2 other.qcow2 | write -P 8 100k 300k
+    img create -q -f qcow2 base.qcow2 2M
+    io -f qcow2 base.qcow2 | write -P 1 0 512k
+    img create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2 2M
+    io -f qcow2 top.qcow2 | write -P 2 64k 128k
+    text steps 'create -q -f qcow2 -b base.qcow2 -F qcow2 new.qcow2\\x0asnapshot -c s0 base.qcow2\\x0a\
+        resize -q other.qcow2 +1M\\x0arebase -F qcow2 -b other.qcow2 top.qcow2\\x0asnapshot -c s0 top.qcow2\\x0a'
+";
+
 const fn job(
     name: &'static str,
     line: &'static str,
@@ -59,11 +93,18 @@ const fn job(
 const TOP: &[&str] = &["top.qcow2"];
 const BOTH: &[&str] = &["top.qcow2", "base.qcow2"];
 const NEW: &[&str] = &["new.qcow2"];
+const RAW_BASE: &[&str] = &["top.qcow2", "base.raw"];
+const SEVERAL: &[&str] = &["top.qcow2", "base.qcow2", "other.qcow2", "new.qcow2"];
+const MOVED: &[&str] = &["top.qcow2", "base.qcow2", "moved.qcow2"];
 
 /// Every command that changes an image.
 pub const JOBS: &[Job] = &[
     job("create", "create -q -f qcow2 -o preallocation=metadata new.qcow2 4M", RICH, NEW),
     job("convert", "convert -c -O qcow2 top.qcow2 new.qcow2", RICH, NEW),
+    job("create over", "create -q -f qcow2 other.qcow2 4M", RICH, &["other.qcow2"]),
+    job("convert over", "convert -O qcow2 source.raw other.qcow2", RICH, &["other.qcow2"]),
+    job("convert raw", "convert -O raw top.qcow2 source.raw", RICH, &["source.raw"]),
+    job("dd", "dd -O qcow2 bs=64k count=4 if=source.raw of=new.qcow2", RICH, NEW),
     job("convert -n", "convert -n -O qcow2 source.raw top.qcow2", RICH, TOP),
     job("snapshot -c", "snapshot -c s2 top.qcow2", RICH, TOP),
     job("snapshot -a", "snapshot -a s0 top.qcow2", RICH, TOP),
@@ -73,13 +114,23 @@ pub const JOBS: &[Job] = &[
     job("rebase -b ''", "rebase -b '' top.qcow2", RICH, TOP),
     job("commit", "commit -q top.qcow2", RICH, BOTH),
     job("commit -d", "commit -q -d top.qcow2", RICH, BOTH),
+    job("commit to raw", "commit -q top.qcow2", OVER_RAW, RAW_BASE),
     job("resize", "resize -q top.qcow2 +3M", RICH, TOP),
     job("resize --shrink", "resize -q --shrink top.qcow2 900k", MARKED, TOP),
     job("amend", "amend -o lazy_refcounts=on,refcount_bits=32 top.qcow2", RICH, TOP),
+    job("amend compat", "amend -o compat=1.1 top.qcow2", OLDER, TOP),
+    job("amend several", "amend -f qcow2 -o size=5M,lazy_refcounts=on,refcount_bits=64 top.qcow2", RICH, TOP),
+    job("resize raw", "resize -q -f raw source.raw 200k --shrink", RICH, &["source.raw"]),
     job("bitmap --add", "bitmap --add top.qcow2 b2", MARKED, TOP),
     job("bitmap --remove", "bitmap --remove top.qcow2 b0", MARKED, TOP),
     job("bitmap --merge", "bitmap --merge b1 --disable top.qcow2 b0", MARKED, TOP),
+    job("bitmap --clear", "bitmap --clear top.qcow2 b0", MARKED, TOP),
+    job("bitmap --disable", "bitmap --disable top.qcow2 b0", MARKED, TOP),
+    job("check -r leaks", "check -q -r leaks top.qcow2", LEAKY, TOP),
     job("check -r all", "check -q -r all top.qcow2", LEAKY, TOP),
+    job("batch", "batch steps", BATCH, SEVERAL),
+    job("mv", "mv base.qcow2 moved.qcow2", RICH, MOVED),
+    job("rm", "rm other.qcow2", RICH, &["other.qcow2"]),
 ];
 
 /// What a job starts from, and what it comes to.
@@ -143,7 +194,12 @@ pub fn look(room: &Path, job: Job) -> Vec<Opinion> {
         fs.add_file(Path::new("/").join(&name), &fs::read(room.join(&name)).unwrap());
     }
     let tree = fs.freeze();
-    job.images.iter().map(|name| Judge::of_qcow2(Path::new("/").join(name)).judge(&tree).clone()).collect()
+    let judge = |name: &&str| {
+        let path = Path::new("/").join(name);
+        let mut judge = if name.ends_with("qcow2") { Judge::of_qcow2(path) } else { Judge::of_raw(path) };
+        judge.judge(&tree).clone()
+    };
+    job.images.iter().map(judge).collect()
 }
 
 fn names(room: &Path) -> Vec<PathBuf> {

@@ -15,10 +15,11 @@ mod jobs;
 mod power;
 mod tracer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use testkit::oracle::oracle;
 use testkit::tximg::binary;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
         return ExitCode::SUCCESS;
     }
+    std::fs::create_dir_all(catalog().parent().unwrap()).unwrap();
     let kills = number("TXIMG_KILLS", KILLS);
     let share = kills.div_ceil(JOBS.len() as u64);
     let mut total = Tally::default();
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         total = total.plus(tally);
     }
     total = total.plus(power::run(number("TXIMG_CUTS", CUTS)));
+    std::fs::remove_dir_all(catalog().parent().unwrap()).unwrap();
     println!("killed: {} kills, {} old, {} new, {} wrong", total.kills, total.old, total.new, total.wrong);
     if total.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -75,7 +78,7 @@ impl Tally {
 /// Kills a command so many times: half of them at calls, half at moments.
 fn torment(job: Job, kills: u64) -> (u64, Tally) {
     let mut stage = Stage::new(job);
-    let room = stage.room();
+    let room = ready(&stage);
     let whole = tracer::run(&mut command(job, room.path()), u64::MAX).unwrap();
     assert!(whole.ended_well, "{} fails undisturbed", job.name);
     stage.learn(room.path());
@@ -86,13 +89,13 @@ fn torment(job: Job, kills: u64) -> (u64, Tally) {
         // At each call once, or at some of them evenly.
         let call =
             if at_calls >= whole.calls { number % whole.calls } else { number * whole.calls / at_calls };
-        let room = stage.room();
+        let room = ready(&stage);
         let ended = tracer::run(&mut command(job, room.path()), call + 1).unwrap();
         let when = format!("{} killed at call {} of {}", job.name, call + 1, whole.calls);
         verdict(&stage, room.path(), &when, ended.ended_well, &mut tally);
     }
     for number in at_calls..kills {
-        let room = stage.room();
+        let room = ready(&stage);
         let delay = duration.mul_f64(((number * 37) % 101) as f64 / 100.0);
         let ended_well = kill_after(job, room.path(), delay);
         verdict(&stage, room.path(), &format!("{} killed after {delay:?}", job.name), ended_well, &mut tally);
@@ -102,7 +105,7 @@ fn torment(job: Job, kills: u64) -> (u64, Tally) {
 
 /// How long the command takes.
 fn undisturbed(stage: &Stage) -> Duration {
-    let room = stage.room();
+    let room = ready(stage);
     let mut command = command(stage.job, room.path());
     let started = Instant::now();
     assert!(command.status().unwrap().success(), "{} fails undisturbed", stage.job.name);
@@ -110,13 +113,34 @@ fn undisturbed(stage: &Stage) -> Duration {
 }
 
 fn command(job: Job, room: &Path) -> Command {
+    tximg(job.line, room)
+}
+
+/// A command of tximg.
+fn tximg(line: &str, room: &Path) -> Command {
     let mut command = Command::new(binary());
-    command
-        .args(testkit::words::split(job.line))
-        .current_dir(room)
-        .env("XDG_STATE_HOME", room.parent().unwrap());
+    command.args(testkit::words::split(line)).current_dir(room).env("TXIMG_CATALOG", catalog());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
+}
+
+/// The catalog of all commands, which is killed along with them.
+fn catalog() -> PathBuf {
+    std::env::temp_dir().join(format!("tximg-killed-{}", std::process::id())).join("catalog.sqlite")
+}
+
+/// A copy of a job's files.
+fn ready(stage: &Stage) -> TempDir {
+    let room = stage.room();
+    prepare(stage.job, room.path());
+    room
+}
+
+/// Lets the catalog know who needs whom, where that matters.
+fn prepare(job: Job, room: &Path) {
+    if job.name == "mv" {
+        assert!(tximg("catalog scan .", room).status().unwrap().success(), "a directory can be scanned");
+    }
 }
 
 /// Whether the command ended by itself, and well, before it was killed.
@@ -152,7 +176,8 @@ fn verdict(stage: &Stage, room: &Path, when: &str, ended_well: bool, tally: &mut
 fn foreign_complaints(stage: &Stage, room: &Path) -> Vec<String> {
     let mut complaints = Vec::new();
     let found = look(room, stage.job);
-    for (index, name) in stage.job.images.iter().enumerate() {
+    let images = stage.job.images.iter().enumerate();
+    for (index, name) in images.filter(|(_, name)| stage.job.promises(name)) {
         let is_new = found[index] == stage.new[index];
         if !is_new && found[index] != stage.old[index] {
             complaints.push(format!("{name} is neither old nor new before recovery"));
@@ -171,9 +196,9 @@ fn foreign_complaints(stage: &Stage, room: &Path) -> Vec<String> {
 
 /// Lets the next command meet the images.
 fn recover(stage: &Stage, room: &Path) {
-    for name in stage.job.images {
-        let mut info = Command::new(binary());
-        info.args(["info", name]).current_dir(room).env("XDG_STATE_HOME", room.parent().unwrap());
-        let _ = info.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    // A pointer to a journal that was never decided goes when its image is met once more.
+    let rounds = if stage.job.images.len() > 1 { 2 } else { 1 };
+    for name in stage.job.images.iter().cycle().take(rounds * stage.job.images.len()) {
+        let _ = tximg(&format!("info {name}"), room).status().unwrap();
     }
 }

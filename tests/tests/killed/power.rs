@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testkit::oracle::in_path;
 
 use crate::jobs::{JOBS, Stage};
-use crate::{Tally, command, undisturbed, verdict};
+use crate::{Tally, command, prepare, ready, undisturbed, verdict};
 
 /// `FS_IOC_SHUTDOWN`: the filesystem stops at once.
 const SHUTDOWN: libc::c_ulong = 0x8004_587d;
@@ -90,7 +90,7 @@ impl Mount {
         let share = cuts.div_ceil(JOBS.len() as u64);
         for &job in JOBS {
             let mut stage = Stage::new(job);
-            let room = stage.room();
+            let room = ready(&stage);
             assert!(command(job, room.path()).status().unwrap().success(), "{} fails undisturbed", job.name);
             stage.learn(room.path());
             let duration = undisturbed(&stage);
@@ -106,6 +106,7 @@ impl Mount {
     fn cut(&self, stage: &Stage, delay: Duration, tally: &mut Tally) {
         let room = self.point().join("room");
         stage.furnish(&room);
+        prepare(stage.job, &room);
         sync(&room);
         let mut child = command(stage.job, &room).spawn().unwrap();
         std::thread::sleep(delay);
