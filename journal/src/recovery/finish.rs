@@ -40,8 +40,7 @@ impl<'a> Finishing<'a> {
         self.lock(judgement)?;
         self.change_names(judgement)?;
         for ((file, _), number) in files() {
-            let Some(disk) = file.disk.as_ref().filter(|_| matches!(file.state, State::Old | State::Mixed))
-            else {
+            let Some(disk) = file.disk.as_ref().filter(|_| file.state.is_unfinished()) else {
                 continue;
             };
             let overlay = judgement.overlay(self.journal, number)?;
@@ -190,7 +189,7 @@ impl Judgement {
             }
         }
         for (file, number) in self.files.iter().zip(0_u32..) {
-            if file.path == real && matches!(file.state, State::Old | State::Mixed) {
+            if file.path == real && file.state.is_unfinished() {
                 let overlay = self.overlay(journal, number)?;
                 let len = journal.lengths.iter().find(|record| record.file == number);
                 return Ok(Some(Future::Replaced { overlay, len: len.map(|record| record.after) }));

@@ -24,16 +24,24 @@ pub(super) enum State {
     New,
     /// Partly the one, partly the other.
     Mixed,
+    /// The same within a sector: a write of it was torn, or somebody else has put back a part.
+    Torn,
     /// Neither: somebody else changed it.
     Foreign,
 }
 
 impl State {
+    /// Whether something remains to be changed.
+    pub(super) fn is_unfinished(self) -> bool {
+        matches!(self, Self::Old | Self::Mixed | Self::Torn)
+    }
+
     /// The state of two parts together.
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Foreign, _) | (_, Self::Foreign) => Self::Foreign,
             (Self::Same, state) | (state, Self::Same) => state,
+            (Self::Torn, _) | (_, Self::Torn) => Self::Torn,
             (Self::Old, Self::Old) => Self::Old,
             (Self::New, Self::New) => Self::New,
             _ => Self::Mixed,
@@ -45,7 +53,7 @@ impl State {
             Self::Same => "not to be changed",
             Self::Old => "as it was before",
             Self::New => "as it is to be",
-            Self::Mixed => "half changed",
+            Self::Mixed | Self::Torn => "half changed",
             Self::Foreign => "changed by somebody else, or not there",
         }
     }
@@ -82,6 +90,8 @@ pub(super) struct Judged {
 pub(super) struct Judgement {
     pub(super) files: Vec<Judged>,
     pub(super) names: Vec<State>,
+    /// Whether a new file that has no name yet is not to be found.
+    is_lost: bool,
     /// Whether the transaction was one sector of one file.
     is_one_sector: bool,
 }
@@ -114,8 +124,9 @@ impl Judgement {
             let found = |name: &Path| identity_at(fs, path, name);
             judge_name(&record.change, &record.identity, record.replaced.as_ref(), found)
         });
-        let names = names.collect::<Result<_>>()?;
-        Ok(Self { files, names, is_one_sector: is_one_sector(journal)? })
+        let names = names.collect::<Result<Vec<_>>>()?;
+        let is_lost = is_lost(fs, path, journal, &names)?;
+        Ok(Self { files, names, is_lost, is_one_sector: is_one_sector(journal)? })
     }
 
     pub(super) fn decision(&self) -> Decision {
@@ -125,15 +136,14 @@ impl Judgement {
             // One sector is old or new, whatever somebody made of it then.
             return if self.is_one_sector { Decision::RollBack } else { Decision::Conflict };
         }
-        if !has(&[State::New, State::Mixed]) {
+        if !has(&[State::New, State::Mixed, State::Torn]) {
             return Decision::RollBack;
         }
-        if !has(&[State::Old, State::Mixed]) {
+        if !states().any(State::is_unfinished) {
             return Decision::Done;
         }
-        let to_change = || self.files.iter().filter(|file| matches!(file.state, State::Old | State::Mixed));
-        let spoiled = self.files.iter().any(|file| file.is_other)
-            || to_change().any(|file| file.is_later && file.state == State::Old);
+        let is_doubtful = |file: &Judged| file.is_later && matches!(file.state, State::Old | State::Torn);
+        let spoiled = self.is_lost || self.files.iter().any(|file| file.is_other || is_doubtful(file));
         if spoiled { Decision::Conflict } else { Decision::RollForward }
     }
 
@@ -237,6 +247,20 @@ fn judge_name(
     Ok(if is_ready && is_untouched { State::Old } else { State::Foreign })
 }
 
+/// Whether a new file that waits for its name is gone: it was durable before anything was carried
+/// out, so somebody has moved it.
+fn is_lost(fs: &Arc<dyn Fs>, path: &Path, journal: &Journal, names: &[State]) -> Result<bool> {
+    for (record, state) in journal.names.iter().zip(names) {
+        if let NameChange::Publish { hidden, .. } = &record.change
+            && *state == State::Old
+            && identity_at(fs, path, hidden)?.is_none()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The state of one file's patches and length.
 fn judge_file(journal: &Journal, number: u32, files: &[Judged]) -> Result<State> {
     let changes = journal.has_patches(number) || journal.lengths.iter().any(|record| record.file == number);
@@ -315,7 +339,7 @@ fn judge_sector(
                 (true, true) => State::Same,
                 (true, false) => State::Old,
                 (false, true) => State::New,
-                (false, false) if torn() => State::Mixed,
+                (false, false) if torn() => State::Torn,
                 (false, false) => State::Foreign,
             }
         }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal::sim::{CrashId, CrashPlan, Fault, Frozen, Lasting};
-use journal::{Fs, SimFs};
+use journal::{ErrorKind, Fs, SimFs};
 use testkit::judge::{Judge, Opinion};
 
 use crate::broken::{BrokenFs, Rule};
+use crate::meddle::{ELSEWHERE, Meddling, elsewhere, files, is_journal};
 use crate::scenario::{Foreign, Scenario};
 use crate::tally::Tally;
 
@@ -20,6 +21,8 @@ pub struct Budget {
     pub states: usize,
     /// Crash states of recoveries.
     pub nested: usize,
+    /// Crash states to which somebody does something before recovery.
+    pub meddled: usize,
     /// Commands of which a call fails.
     pub faults: usize,
 }
@@ -27,7 +30,8 @@ pub struct Budget {
 impl Budget {
     /// About so many states in all.
     pub fn of(total: usize) -> Self {
-        Self { states: total * 3 / 4, nested: total / 4, faults: (total / 40).clamp(4, 4000) }
+        let faults = (total / 40).clamp(4, 4000);
+        Self { states: total * 3 / 4, nested: total / 4, meddled: (total / 20).max(8), faults }
     }
 }
 
@@ -57,6 +61,8 @@ pub enum Promise {
     Recoverable,
     /// A program that knows nothing of recovery finds old or new.
     Foreign,
+    /// Recovery does not touch what somebody else has made since the crash.
+    Careful,
     /// No journal or temporary file stays behind.
     Tidy,
 }
@@ -68,11 +74,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Where a program was interrupted: `fault/crash/crash in the recovery`.
+/// Where a program was interrupted: `fault/crash/crash in the recovery`, or `crash/meddling.image`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     fault: Option<Injected>,
     crashes: Vec<CrashId>,
+    meddled: Option<(Meddling, usize)>,
 }
 
 /// A fault, and the number of the call that it befalls.
@@ -101,7 +108,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fault = self.fault.map(|fault| fault.to_string());
         let crashes = self.crashes.iter().map(ToString::to_string);
-        f.write_str(&fault.into_iter().chain(crashes).collect::<Vec<_>>().join("/"))
+        let meddled = self.meddled.map(|(kind, image)| format!("{}.{image}", kind.name()));
+        f.write_str(&fault.into_iter().chain(crashes).chain(meddled).collect::<Vec<_>>().join("/"))
     }
 }
 
@@ -123,6 +131,10 @@ impl std::str::FromStr for Place {
                     let call = call.parse().map_err(|_| "no such call".to_owned())?;
                     let lasting = if lasting == "once" { Lasting::Once } else { Lasting::ForEver };
                     place.fault = Some(Injected { call, kind, lasting });
+                }
+                [name, image] => {
+                    let kind = Meddling::ALL.iter().find(|kind| kind.0 == name).ok_or("no such meddling")?;
+                    place.meddled = Some((kind.1, image.parse().map_err(|_| "no such image".to_owned())?));
                 }
                 _ => place.crashes.push(part.parse()?),
             }
@@ -190,8 +202,8 @@ impl<'a> Explorer<'a> {
             return Err(explorer.failure(Promise::Works, &start, error.report()));
         }
         scenario
-            .recover(&fs)
-            .map_err(|error| explorer.failure(Promise::Recoverable, &start, error.report()))?;
+            .recover(Arc::new(fs.clone()))
+            .map_err(|error| explorer.failure(Promise::Recoverable, &start, reason(error)))?;
         let after = fs.freeze();
         explorer.new = explorer.opinions(&after);
         explorer.names.extend(after.names().map(Path::to_owned));
@@ -258,7 +270,7 @@ impl<'a> Explorer<'a> {
         if self.run(&fs).is_err() {
             ended = Ended::Otherwise;
         }
-        let mut here = Place { fault: place.fault, crashes: Vec::new() };
+        let mut here = Place { fault: place.fault, ..Place::default() };
         let Some((first, later)) = place.crashes.split_first() else {
             return self.look_alive(&fs, &here, ended);
         };
@@ -267,12 +279,19 @@ impl<'a> Explorer<'a> {
         here = here.then(first);
         let mut state = fs.crash_state(first).ok_or_else(|| unknown(&here))?.fs;
         for crash in later {
-            let _ = self.scenario.recover(&state);
+            let _ = self.recover(&state);
             here = here.then(crash);
             state = state.crash_state(crash).ok_or_else(|| unknown(&here))?.fs;
         }
         let ended = if first.moment() == end { ended } else { Ended::Otherwise };
-        self.look(&state, &here, ended)
+        let tree = state.freeze();
+        let side = self.look(&state, &here, ended)?;
+        match place.meddled {
+            None => Ok(side),
+            Some(meddled) => {
+                self.meddle(&tree, &Place { meddled: Some(meddled), ..here }, side).map(|()| side)
+            }
+        }
     }
 
     /// Every state that a power cut can leave of a run that ended well, as far as they are new.
@@ -288,7 +307,12 @@ impl<'a> Explorer<'a> {
             let here = place.then(&state.id);
             let ended = if at_end { Ended::Well } else { Ended::Otherwise };
             self.look_foreign(&state.fs, &here)?;
+            let tree = state.fs.freeze();
             let side = self.look(&state.fs, &here, ended)?;
+            if self.tally.meddled < budget.meddled {
+                let meddled = Some(self.next_meddling());
+                self.meddle(&tree, &Place { meddled, ..here.clone() }, side)?;
+            }
             if !state.fs.log().is_empty() && self.tally.nested < budget.nested {
                 self.nested(&state.fs, &here, side, (budget.nested / 8).max(8))?;
             }
@@ -338,7 +362,7 @@ impl<'a> Explorer<'a> {
         fs.fail_at(injected.call, FAULTS[injected.kind].1, injected.lasting);
         let ended = if self.run(&fs).is_ok() { Ended::Well } else { Ended::Otherwise };
         self.tally.faults += 1;
-        let place = Place { fault: Some(injected), crashes: Vec::new() };
+        let place = Place { fault: Some(injected), ..Place::default() };
         let log_len = fs.log().len();
         for state in fs.crash_states(CrashPlan { per_moment: 12, total: 12, seed: injected.call }) {
             if state.id.moment() == log_len && self.seen.insert(state.fs.freeze().digest() ^ 3) {
@@ -359,8 +383,8 @@ impl<'a> Explorer<'a> {
 
     /// Recovers, and looks at what is there then.
     fn look(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
-        let recovered = self.scenario.recover(fs);
-        recovered.map_err(|error| self.failure(Promise::Recoverable, place, error.report()))?;
+        let recovered = self.recover(fs);
+        recovered.map_err(|error| self.failure(Promise::Recoverable, place, reason(error)))?;
         let tree = fs.freeze();
         let (mut is_old, mut is_new) = (true, true);
         for (index, judge) in self.judges.iter_mut().enumerate() {
@@ -368,7 +392,7 @@ impl<'a> Explorer<'a> {
             is_old &= *found == self.old[index];
             is_new &= *found == self.new[index];
         }
-        if let Some(litter) = tree.names().find(|name| !self.names.contains(*name)) {
+        if let Some(litter) = tree.names().find(|name| !self.may_be_there(name)) {
             let what = format!("{} stays behind", litter.display());
             return Err(self.failure(Promise::Tidy, place, what));
         }
@@ -384,6 +408,100 @@ impl<'a> Explorer<'a> {
             return Err(self.failure(Promise::Durable, place, what));
         }
         Ok(Side::Old)
+    }
+
+    fn recover(&self, fs: &SimFs) -> journal::Result<()> {
+        self.scenario.recover(Arc::new(fs.clone()))
+    }
+
+    fn may_be_there(&self, name: &Path) -> bool {
+        self.names.contains(name) || name.starts_with(ELSEWHERE)
+    }
+
+    /// What is done next to which image: each in turn.
+    fn next_meddling(&self) -> (Meddling, usize) {
+        let turn = self.tally.meddled;
+        (Meddling::ALL[turn % Meddling::ALL.len()].1, turn / Meddling::ALL.len() % self.scenario.images.len())
+    }
+
+    /// Somebody does something to what a crash left, and then it is recovered.
+    fn meddle(&mut self, tree: &Frozen, place: &Place, side: Side) -> Result<(), Failure> {
+        let Some((kind, index)) = place.meddled else { return Ok(()) };
+        let Some(image) = self.scenario.images.get(index) else { return Ok(()) };
+        if !tree.names().any(is_journal) {
+            return Ok(());
+        }
+        // Nobody writes to what he cannot read.
+        let writes = matches!(kind, Meddling::Written | Meddling::WrittenInPlace);
+        let fs = tree.thaw();
+        let is_readable = matches!(self.opinions(tree)[index], Some(Ok(_)));
+        self.tally.meddled += 1;
+        if (writes && !is_readable) || kind.act(&fs, image).is_none() {
+            return Ok(());
+        }
+        let careless = |what: String| self.failure(Promise::Careful, place, what);
+        let (made, files_before) = (fs.freeze(), files(&fs));
+        let refused = match self.scenario.recover_at(Arc::new(fs.clone()), |path| kind.place_of(path)) {
+            Ok(()) => false,
+            Err(error) if error.kind() == ErrorKind::Conflict && kind.may_be_refused() => true,
+            Err(error) => return Err(careless(reason(error))),
+        };
+        if refused && files(&fs) != files_before {
+            return Err(careless("recovery was refused, and files are different".to_owned()));
+        }
+        if let Some(what) = self.harm(kind, index, &made, &fs) {
+            return Err(self.failure(Promise::Careful, place, what));
+        }
+        if kind.is_harmless() {
+            kind.undo(&fs, image).map_err(|error| self.failure(Promise::Works, place, reason(error)))?;
+            let again = self.look(&fs, place, Ended::Otherwise)?;
+            if again != side {
+                let what =
+                    format!("recovery went to the {again:?} state, and undisturbed to the {side:?} one");
+                return Err(self.failure(Promise::Careful, place, what));
+            }
+        } else if refused {
+            return self.discard(&fs, place);
+        }
+        Ok(())
+    }
+
+    /// What recovery has done to that which somebody had made.
+    fn harm(&mut self, kind: Meddling, index: usize, made: &Frozen, fs: &SimFs) -> Option<String> {
+        let image = Path::new(&self.scenario.images[index].path);
+        let path = match kind {
+            Meddling::ImageCopied | Meddling::AllCopied | Meddling::Renamed => elsewhere(image),
+            Meddling::AllMoved => return None,
+            _ => image.to_owned(),
+        };
+        if made.thaw().bytes(&path) == fs.bytes(&path) {
+            return None;
+        }
+        match kind {
+            Meddling::Written | Meddling::WrittenInPlace if self.judges[index].is_qcow2() => {
+                let before = self.opinions(made).swap_remove(index);
+                let after = self.opinions(&fs.freeze()).swap_remove(index);
+                let (old, new) = (&self.old[index], &self.new[index]);
+                (before != after).then(|| format!("what was written is {}", describe(&after, old, new)))
+            }
+            Meddling::Written | Meddling::WrittenInPlace if kind.stands(fs, &path) => None,
+            _ => Some(format!("{} was changed", path.display())),
+        }
+    }
+
+    /// Drops a journal that recovery refuses.
+    fn discard(&mut self, fs: &SimFs, place: &Place) -> Result<(), Failure> {
+        let before = files(fs);
+        let discarded = self.scenario.discard(fs);
+        discarded.map_err(|error| self.failure(Promise::Recoverable, place, reason(error)))?;
+        if files(fs) != before {
+            let what = "files are different after their journal was dropped".to_owned();
+            return Err(self.failure(Promise::Careful, place, what));
+        }
+        if let Some(name) = fs.names().iter().find(|name| is_journal(name)) {
+            return Err(self.failure(Promise::Tidy, place, format!("{} stays behind", name.display())));
+        }
+        Ok(())
     }
 
     /// Looks with the eyes of a program that knows nothing of recovery.
@@ -423,6 +541,11 @@ impl<'a> Explorer<'a> {
         }
         self.failure(promise, place, parts.join(", "))
     }
+}
+
+/// An error of the files, as the program tells it.
+fn reason(error: journal::Error) -> String {
+    formats::Error::from(error).report()
 }
 
 /// An opinion in few words.

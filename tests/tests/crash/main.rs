@@ -17,6 +17,7 @@
 mod broken;
 mod damage;
 mod explore;
+mod meddle;
 mod operations;
 mod scenario;
 mod subject;

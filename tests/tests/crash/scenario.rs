@@ -1,7 +1,7 @@
 //! One operation on one tree, and how it is run.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -83,11 +83,25 @@ impl Scenario {
     }
 
     /// Does what the next command does before it looks at the images.
-    pub fn recover(&self, fs: &SimFs) -> Result<()> {
-        let recovery = Recovery::new(Arc::new(fs.clone()));
+    pub fn recover(&self, fs: Arc<dyn Fs>) -> journal::Result<()> {
+        self.recover_at(fs, |path| PathBuf::from(path))
+    }
+
+    /// The same where the images stand at other places.
+    pub fn recover_at(&self, fs: Arc<dyn Fs>, place: impl Fn(&str) -> PathBuf) -> journal::Result<()> {
+        let recovery = Recovery::new(fs);
         // A pointer to a journal that was never decided goes when its image is met once more.
         for image in self.images.iter().chain(&self.images) {
-            recovery.recover(&recovery.journal_of(Path::new(&image.path))?)?;
+            recovery.recover(&recovery.journal_of(&place(&image.path))?)?;
+        }
+        Ok(())
+    }
+
+    /// Drops whatever journals the images have.
+    pub fn discard(&self, fs: &SimFs) -> journal::Result<()> {
+        let recovery = Recovery::new(Arc::new(fs.clone()));
+        for image in self.images.iter().chain(&self.images) {
+            recovery.discard(&recovery.journal_of(Path::new(&image.path))?)?;
         }
         Ok(())
     }

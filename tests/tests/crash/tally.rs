@@ -16,6 +16,8 @@ pub struct Tally {
     pub nested: usize,
     /// Of the states, those that were looked at before recovery too.
     pub foreign: usize,
+    /// Of the states, those to which somebody did something before recovery.
+    pub meddled: usize,
     /// Commands of which a call failed.
     pub faults: usize,
 }
@@ -33,6 +35,7 @@ impl AddAssign for Tally {
         self.states += other.states;
         self.nested += other.nested;
         self.foreign += other.foreign;
+        self.meddled += other.meddled;
         self.faults += other.faults;
     }
 }
@@ -61,17 +64,19 @@ impl Report {
     /// The table.
     pub fn print(&self, seconds: f64) {
         println!(
-            "{:<18} {:>9} {:>10} {:>10} {:>10} {:>8} {:>6} {:>6} {:>6} {:>8}",
+            "{:<18} {:>9} {:>10} {:>10} {:>10} {:>8} {:>8} {:>6} {:>6} {:>6} {:>8} {:>8}",
             "operation",
             "scenarios",
             "states",
             "nested",
             "foreign",
+            "meddled",
             "faults",
             "torn",
             "leaks",
             "lost",
-            "foreign"
+            "foreign",
+            "meddled"
         );
         let mut rows: Vec<(&str, Tally)> =
             self.rows.iter().map(|(name, row)| (name.as_str(), *row)).collect();
@@ -86,16 +91,18 @@ impl Report {
                     .count()
             };
             println!(
-                "{name:<18} {:>9} {:>10} {:>10} {:>10} {:>8} {:>6} {:>6} {:>6} {:>8}",
+                "{name:<18} {:>9} {:>10} {:>10} {:>10} {:>8} {:>8} {:>6} {:>6} {:>6} {:>8} {:>8}",
                 row.scenarios,
                 row.states,
                 row.nested,
                 row.foreign,
+                row.meddled,
                 row.faults,
                 broken(&[Promise::Atomic, Promise::Recoverable, Promise::Works]),
                 broken(&[Promise::Sound]),
                 broken(&[Promise::Durable]),
                 broken(&[Promise::Foreign]),
+                broken(&[Promise::Careful]),
             );
         }
         let all = self.total().all_states();

@@ -85,9 +85,7 @@ pub fn commit_keep(subject: &Subject) -> Option<Scenario> {
 fn commit_scenario(subject: &Subject, operation: &str, afterwards: Afterwards) -> Option<Scenario> {
     let shape = &subject.shape;
     let has_content = shape.content != crate::subject::Content::Empty;
-    // A shorter base has to grow, which is a change of its size as well.
-    let is_alone = matches!(shape.chain, Chain::None | Chain::Shorter);
-    if is_alone || shape.data != DataFile::None || !has_content {
+    if shape.chain == Chain::None || shape.data != DataFile::None || !has_content {
         return None;
     }
     // An image that was merged past its backing image stays as it is.
