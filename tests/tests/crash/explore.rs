@@ -5,12 +5,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use journal::sim::{CrashId, CrashPlan, Fault, Frozen, Lasting};
-use journal::{ErrorKind, Fs, SimFs};
+use journal::sim::{CrashPlan, Frozen, Lasting};
+use journal::{Fs, SimFs};
 use testkit::judge::{Judge, Opinion};
 
 use crate::broken::{BrokenFs, Rule};
-use crate::meddle::{ELSEWHERE, Meddling, elsewhere, files, is_journal};
+use crate::meddle::ELSEWHERE;
+use crate::place::{FAULTS, Injected, Place};
 use crate::scenario::{Foreign, Scenario};
 use crate::tally::Tally;
 
@@ -74,82 +75,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Where a program was interrupted: `fault/crash/crash in the recovery`, or `crash/meddling.image`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
-    fault: Option<Injected>,
-    crashes: Vec<CrashId>,
-    meddled: Option<(Meddling, usize)>,
-}
-
-/// A fault, and the number of the call that it befalls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Injected {
-    call: u64,
-    kind: usize,
-    lasting: Lasting,
-}
-
 /// How often more states are asked for at each moment, until there are enough.
 const ROUNDS: u64 = 5;
-
-/// The faults, with their names in ids.
-const FAULTS: [(&str, Fault); 7] = [
-    ("eio", Fault::Io),
-    ("enospc", Fault::NoSpace),
-    ("edquot", Fault::Quota),
-    ("eintr", Fault::Interrupted),
-    ("half", Fault::Half),
-    ("short", Fault::Short(700)),
-    ("revert", Fault::Reverting),
-];
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fault = self.fault.map(|fault| fault.to_string());
-        let crashes = self.crashes.iter().map(ToString::to_string);
-        let meddled = self.meddled.map(|(kind, image)| format!("{}.{image}", kind.name()));
-        f.write_str(&fault.into_iter().chain(crashes).chain(meddled).collect::<Vec<_>>().join("/"))
-    }
-}
-
-impl fmt::Display for Injected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lasting = if self.lasting == Lasting::Once { "once" } else { "ever" };
-        write!(f, "{}.{}.{lasting}", self.call, FAULTS[self.kind].0)
-    }
-}
-
-impl std::str::FromStr for Place {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut place = Self::default();
-        for part in text.split('/').filter(|part| !part.is_empty()) {
-            match part.split('.').collect::<Vec<_>>()[..] {
-                [call, name, lasting] => {
-                    let kind = FAULTS.iter().position(|fault| fault.0 == name).ok_or("no such fault")?;
-                    let call = call.parse().map_err(|_| "no such call".to_owned())?;
-                    let lasting = if lasting == "once" { Lasting::Once } else { Lasting::ForEver };
-                    place.fault = Some(Injected { call, kind, lasting });
-                }
-                [name, image] => {
-                    let kind = Meddling::ALL.iter().find(|kind| kind.0 == name).ok_or("no such meddling")?;
-                    place.meddled = Some((kind.1, image.parse().map_err(|_| "no such image".to_owned())?));
-                }
-                _ => place.crashes.push(part.parse()?),
-            }
-        }
-        Ok(place)
-    }
-}
-
-impl Place {
-    fn then(&self, crash: &CrashId) -> Self {
-        let mut place = self.clone();
-        place.crashes.push(crash.clone());
-        place
-    }
-}
 
 /// Which of the two states that a command may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +87,7 @@ pub enum Side {
 
 /// How a run of the command ended, as far as it binds what may be found afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub enum Ended {
     /// It was interrupted, or it failed.
     Otherwise,
     /// With success.
@@ -169,10 +96,11 @@ enum Ended {
 
 /// Looks at one scenario.
 pub struct Explorer<'a> {
-    scenario: &'a Scenario,
-    judges: Vec<Judge>,
-    old: Vec<Opinion>,
-    new: Vec<Opinion>,
+    pub scenario: &'a Scenario,
+    pub judges: Vec<Judge>,
+    /// What the images are before, and after.
+    pub old: Vec<Opinion>,
+    pub new: Vec<Opinion>,
     /// The names that may be there: those before, and those after.
     names: BTreeSet<PathBuf>,
     /// A rule that the files break under the command, to see whether that shows.
@@ -234,11 +162,11 @@ impl<'a> Explorer<'a> {
         })
     }
 
-    fn failure(&self, promise: Promise, place: &Place, what: String) -> Failure {
+    pub fn failure(&self, promise: Promise, place: &Place, what: String) -> Failure {
         Failure { promise, id: format!("{}@{place}", self.scenario.name), what }
     }
 
-    fn opinions(&mut self, tree: &Frozen) -> Vec<Opinion> {
+    pub fn opinions(&mut self, tree: &Frozen) -> Vec<Opinion> {
         self.judges.iter_mut().map(|judge| judge.judge(tree).clone()).collect()
     }
 
@@ -382,7 +310,7 @@ impl<'a> Explorer<'a> {
     }
 
     /// Recovers, and looks at what is there then.
-    fn look(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
+    pub fn look(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
         let recovered = self.recover(fs);
         recovered.map_err(|error| self.failure(Promise::Recoverable, place, reason(error)))?;
         let tree = fs.freeze();
@@ -416,92 +344,6 @@ impl<'a> Explorer<'a> {
 
     fn may_be_there(&self, name: &Path) -> bool {
         self.names.contains(name) || name.starts_with(ELSEWHERE)
-    }
-
-    /// What is done next to which image: each in turn.
-    fn next_meddling(&self) -> (Meddling, usize) {
-        let turn = self.tally.meddled;
-        (Meddling::ALL[turn % Meddling::ALL.len()].1, turn / Meddling::ALL.len() % self.scenario.images.len())
-    }
-
-    /// Somebody does something to what a crash left, and then it is recovered.
-    fn meddle(&mut self, tree: &Frozen, place: &Place, side: Side) -> Result<(), Failure> {
-        let Some((kind, index)) = place.meddled else { return Ok(()) };
-        let Some(image) = self.scenario.images.get(index) else { return Ok(()) };
-        if !tree.names().any(is_journal) {
-            return Ok(());
-        }
-        // Nobody writes to what he cannot read.
-        let writes = matches!(kind, Meddling::Written | Meddling::WrittenInPlace);
-        let fs = tree.thaw();
-        let is_readable = matches!(self.opinions(tree)[index], Some(Ok(_)));
-        self.tally.meddled += 1;
-        if (writes && !is_readable) || kind.act(&fs, image).is_none() {
-            return Ok(());
-        }
-        let careless = |what: String| self.failure(Promise::Careful, place, what);
-        let (made, files_before) = (fs.freeze(), files(&fs));
-        let refused = match self.scenario.recover_at(Arc::new(fs.clone()), |path| kind.place_of(path)) {
-            Ok(()) => false,
-            Err(error) if error.kind() == ErrorKind::Conflict && kind.may_be_refused() => true,
-            Err(error) => return Err(careless(reason(error))),
-        };
-        if refused && files(&fs) != files_before {
-            return Err(careless("recovery was refused, and files are different".to_owned()));
-        }
-        if let Some(what) = self.harm(kind, index, &made, &fs) {
-            return Err(self.failure(Promise::Careful, place, what));
-        }
-        if kind.is_harmless() {
-            kind.undo(&fs, image).map_err(|error| self.failure(Promise::Works, place, reason(error)))?;
-            let again = self.look(&fs, place, Ended::Otherwise)?;
-            if again != side {
-                let what =
-                    format!("recovery went to the {again:?} state, and undisturbed to the {side:?} one");
-                return Err(self.failure(Promise::Careful, place, what));
-            }
-        } else if refused {
-            return self.discard(&fs, place);
-        }
-        Ok(())
-    }
-
-    /// What recovery has done to that which somebody had made.
-    fn harm(&mut self, kind: Meddling, index: usize, made: &Frozen, fs: &SimFs) -> Option<String> {
-        let image = Path::new(&self.scenario.images[index].path);
-        let path = match kind {
-            Meddling::ImageCopied | Meddling::AllCopied | Meddling::Renamed => elsewhere(image),
-            Meddling::AllMoved => return None,
-            _ => image.to_owned(),
-        };
-        if made.thaw().bytes(&path) == fs.bytes(&path) {
-            return None;
-        }
-        match kind {
-            Meddling::Written | Meddling::WrittenInPlace if self.judges[index].is_qcow2() => {
-                let before = self.opinions(made).swap_remove(index);
-                let after = self.opinions(&fs.freeze()).swap_remove(index);
-                let (old, new) = (&self.old[index], &self.new[index]);
-                (before != after).then(|| format!("what was written is {}", describe(&after, old, new)))
-            }
-            Meddling::Written | Meddling::WrittenInPlace if kind.stands(fs, &path) => None,
-            _ => Some(format!("{} was changed", path.display())),
-        }
-    }
-
-    /// Drops a journal that recovery refuses.
-    fn discard(&mut self, fs: &SimFs, place: &Place) -> Result<(), Failure> {
-        let before = files(fs);
-        let discarded = self.scenario.discard(fs);
-        discarded.map_err(|error| self.failure(Promise::Recoverable, place, reason(error)))?;
-        if files(fs) != before {
-            let what = "files are different after their journal was dropped".to_owned();
-            return Err(self.failure(Promise::Careful, place, what));
-        }
-        if let Some(name) = fs.names().iter().find(|name| is_journal(name)) {
-            return Err(self.failure(Promise::Tidy, place, format!("{} stays behind", name.display())));
-        }
-        Ok(())
     }
 
     /// Looks with the eyes of a program that knows nothing of recovery.
@@ -544,12 +386,12 @@ impl<'a> Explorer<'a> {
 }
 
 /// An error of the files, as the program tells it.
-fn reason(error: journal::Error) -> String {
+pub fn reason(error: journal::Error) -> String {
     formats::Error::from(error).report()
 }
 
 /// An opinion in few words.
-fn describe(found: &Opinion, old: &Opinion, new: &Opinion) -> String {
+pub fn describe(found: &Opinion, old: &Opinion, new: &Opinion) -> String {
     let verdict = match found {
         _ if found == old => return "old".to_owned(),
         _ if found == new => return "new".to_owned(),

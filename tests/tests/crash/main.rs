@@ -15,10 +15,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod broken;
+mod careful;
 mod damage;
 mod explore;
 mod meddle;
 mod operations;
+mod place;
 mod scenario;
 mod subject;
 mod tally;
