@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use journal::RangeSet;
+
 /// Clusters in a page.
 const PAGE: u64 = 1 << 16;
 /// A byte that says: the count is in the map of large ones.
@@ -72,6 +74,33 @@ impl Counts {
         present.map(|(index, _)| index as u64 * PAGE..(index as u64 + 1) * PAGE)
     }
 
+    /// The first cluster behind all that have counts.
+    pub(in crate::qcow2) fn end(&self) -> u64 {
+        let used = |(index, page): (usize, &Option<Box<[u8]>>)| {
+            let last = page.as_ref()?.iter().rposition(|&count| count != 0)?;
+            Some(index as u64 * PAGE + last as u64 + 1)
+        };
+        self.pages.iter().enumerate().rev().find_map(used).unwrap_or(0)
+    }
+
+    /// Runs of clusters from this one on that have counts.
+    pub(in crate::qcow2) fn used_from(&self, first: u64) -> RangeSet {
+        let mut used = RangeSet::default();
+        for page in self.pages().filter(|page| page.end > first) {
+            let start = page.start.max(first);
+            let stretches = self.bytes(start).chunk_by(|a, b| (*a == 0) == (*b == 0));
+            let mut at = start;
+            for stretch in stretches {
+                let end = at + stretch.len() as u64;
+                if stretch.first().is_some_and(|&count| count != 0) {
+                    used.insert(at..end);
+                }
+                at = end;
+            }
+        }
+        used
+    }
+
     /// Clusters from this one to the end of its page.
     pub(in crate::qcow2) fn left_in_page(cluster: u64) -> u64 {
         PAGE - cluster % PAGE
@@ -139,6 +168,17 @@ mod tests {
         let found: Vec<u64> = (PAGE - 3..PAGE + 3).map(|cluster| counts.get(cluster)).collect();
         assert_eq!(found, [0, 1, 1, 2, 1, 0]);
         assert_eq!(counts.len(), PAGE + 2);
+    }
+
+    #[test]
+    fn ends_and_runs_are_those_of_counts() {
+        let mut counts = Counts::new(10, 65535);
+        assert_eq!(counts.end(), 0);
+        counts.add_run(3, 4);
+        counts.add_run(PAGE - 1, 3);
+        counts.set(PAGE * 2, 0);
+        assert_eq!(counts.end(), PAGE + 2);
+        assert_eq!(counts.used_from(5).iter().collect::<Vec<_>>(), [5..7, PAGE - 1..PAGE + 2]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What a repair has to change, found out by checking.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use journal::RangeSet;
 
 use super::compare::Pass;
 use super::references::SharedTables;
+use super::spare::Outside;
 use super::{Check, Counts};
 use crate::driver::Finding;
 use crate::qcow2::Qcow2;
@@ -56,8 +56,11 @@ pub(in crate::qcow2) struct Remedy {
     pub(in crate::qcow2) spare: RangeSet,
     /// The first cluster behind the end of the file.
     pub(in crate::qcow2) end: u64,
-    /// Clusters behind it that something refers to, once for each reference. They are not counted.
-    pub(in crate::qcow2) dangling: Vec<Range<u64>>,
+    /// The length of the file that decides which references count: longer than it is if a refcount
+    /// block stands behind its end.
+    pub(in crate::qcow2) file_len: u64,
+    /// References behind that, which are not counted.
+    pub(in crate::qcow2) outside: Outside,
 }
 
 /// Checks an image for a repair, telling what QEMU's repair tells.
@@ -145,8 +148,7 @@ impl Check<'_> {
         };
         self.counts = Counts::new(self.real_clusters, self.geometry.refcount_max());
         self.shared = SharedTables::default();
-        self.dangling.clear();
-        self.dangling_clusters = 0;
+        self.outside = Outside::default();
         self.rebuilt = true;
         self.count_references(snapshots)?;
         for (cluster, counted) in old {
@@ -171,10 +173,6 @@ impl Check<'_> {
     /// What is to be done.
     fn remedy(self, found: Found) -> Result<Remedy> {
         let spare = self.spare()?;
-        let mut end = self.real_clusters;
-        while self.counts.get(end) > 0 {
-            end += 1;
-        }
         Ok(Remedy {
             recount: found.recount,
             repairs_flags: self.flags_repaired,
@@ -189,8 +187,9 @@ impl Check<'_> {
             sound: self.report.check_errors == 0 && self.report.corruptions == 0,
             leaked: self.leaked,
             spare,
-            end,
-            dangling: self.dangling,
+            end: self.real_clusters,
+            file_len: self.file_len,
+            outside: self.outside,
             counts: self.counts,
         })
     }

@@ -25,7 +25,6 @@ mod spare;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::ops::Range;
 
 use journal::RangeSet;
 
@@ -34,6 +33,7 @@ pub(super) use self::counts::Counts;
 pub(super) use self::diagnosis::{Diagnosis, Remedy, diagnose};
 use self::references::SharedTables;
 pub(super) use self::references::mended;
+use self::spare::Outside;
 use super::Qcow2;
 use super::entry::RefcountTableEntry;
 use super::geometry::{Geometry, HostCluster};
@@ -64,6 +64,14 @@ pub fn check(image: &Qcow2, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport
     report.corruptions += snapshot_corruptions;
     report.image_end_offset = Some((highest.0 + 1) << image.geometry().cluster_bits);
     Ok(report)
+}
+
+/// Whether a region that ends there reaches so far behind the end of a file that it does not count.
+///
+/// The last cluster of an image may reach past the end of the file, but not start there. Offsets of
+/// 63 bits and more wrap as they do in QEMU.
+pub(super) fn is_outside(geometry: &Geometry, end: u64, file_len: u64) -> bool {
+    end.wrapping_sub(file_len) as i64 >= geometry.cluster_size() as i64
 }
 
 /// A check on its way.
@@ -103,10 +111,8 @@ struct Check<'a> {
     l1_flagged: bool,
     /// Whether wrong "copied" flags count as repaired.
     flags_repaired: bool,
-    /// Clusters behind the end of the file that something refers to, as far as a repair cares.
-    dangling: Vec<Range<u64>>,
-    /// How many they are.
-    dangling_clusters: u64,
+    /// References that lead behind the end of the file.
+    outside: Outside,
     /// Clusters with refcounts and without references, as many as it is worth to note.
     leaked: RangeSet,
     /// Findings told.
@@ -144,8 +150,7 @@ impl<'a> Check<'a> {
             flagged: HashSet::new(),
             l1_flagged: false,
             flags_repaired: false,
-            dangling: Vec::new(),
-            dangling_clusters: 0,
+            outside: Outside::default(),
             leaked: RangeSet::default(),
             told: 0,
             work: 0,
@@ -194,10 +199,8 @@ impl<'a> Check<'a> {
         if len == 0 {
             return Ok(false);
         }
-        // The last cluster of an image may reach past the end of the file, but not start there.
-        // Offsets of 63 bits and more wrap as they do in QEMU.
         let end = offset.0.wrapping_add(len);
-        if end.wrapping_sub(self.file_len) as i64 >= self.geometry.cluster_size() as i64 {
+        if is_outside(&self.geometry, end, self.file_len) {
             self.note_dangling(offset, len);
             self.corruption(format!(
                 "ERROR: counting reference for region exceeding the end of the file by one cluster or more: \

@@ -1,5 +1,7 @@
 //! Clusters that a repair may write to.
 
+use std::ops::Range;
+
 use journal::RangeSet;
 
 use super::Check;
@@ -9,10 +11,50 @@ use crate::{HostOffset, Result};
 
 /// Clusters that are looked for: beyond them a repair makes the file longer.
 const WANTED: u64 = 1 << 16;
-/// How far behind the end of the file references are noted, and how many, both in clusters: a repair
-/// adds less to a file than that.
+/// How far behind the end of the file references are noted one by one, and how many, both in clusters:
+/// others are never counted, but nothing is put where they lead either.
 const BEHIND_END: u64 = 1 << 20;
 const DANGLING: u64 = 1 << 20;
+/// Most runs of clusters that such others are noted as.
+const FAR_RUNS: usize = 1 << 16;
+
+/// A reference that leads behind the end of the file.
+#[derive(Debug, Clone)]
+pub(in crate::qcow2) struct Dangling {
+    /// The clusters.
+    pub(in crate::qcow2) clusters: Range<u64>,
+    /// The first byte behind the region.
+    pub(in crate::qcow2) end: u64,
+}
+
+/// Every reference that leads behind the end of the file, as far as a repair cares.
+#[derive(Debug, Default)]
+pub(in crate::qcow2) struct Outside {
+    /// Those that can come to count, because the file is going to be longer.
+    pub(in crate::qcow2) near: Vec<Dangling>,
+    /// How many clusters they lead to.
+    near_clusters: u64,
+    /// Clusters that others lead to.
+    pub(in crate::qcow2) far: RangeSet,
+}
+
+impl Outside {
+    fn note(&mut self, region: Dangling, is_near: bool) {
+        let clusters = self.near_clusters + (region.clusters.end - region.clusters.start);
+        if is_near && clusters <= DANGLING {
+            self.near_clusters = clusters;
+            self.near.push(region);
+            return;
+        }
+        self.far.insert(region.clusters);
+        if self.far.runs() > FAR_RUNS {
+            let ends = (self.far.iter().next(), self.far.iter().next_back());
+            if let (Some(first), Some(last)) = ends {
+                self.far.insert(first.start..last.end);
+            }
+        }
+    }
+}
 
 impl Check<'_> {
     /// Clusters that neither the file's refcounts nor any reference know of, some of them. Only
@@ -61,11 +103,10 @@ impl Check<'_> {
         let Some(last) = offset.checked_add(len - 1).map(|last| self.geometry.host_cluster(last).0) else {
             return;
         };
-        let is_near = last < self.real_clusters + BEHIND_END;
-        let clusters = self.dangling_clusters + last + 1 - first;
-        if self.repair.is_some() && is_near && clusters <= DANGLING {
-            self.dangling_clusters = clusters;
-            self.dangling.push(first..last + 1);
+        let is_near = last < self.geometry.clusters_for(self.file_len) + BEHIND_END;
+        if self.repair.is_some() {
+            let region = Dangling { clusters: first..last + 1, end: offset.0 + len };
+            self.outside.note(region, is_near);
         }
     }
 }

@@ -22,11 +22,11 @@ use journal::RangeSet;
 use self::places::Places;
 use self::tables::Moved;
 use super::Qcow2;
-use super::check::{Counts, Diagnosis, Remedy, diagnose};
+use super::check::{Counts, Diagnosis, Remedy, diagnose, is_outside};
 use super::entry::{L1Entry, RefcountTableEntry};
 use super::extension::BitmapsState;
 use super::feature::{Autoclear, Incompatible};
-use super::geometry::Geometry;
+use super::geometry::{Geometry, HostCluster};
 use super::header::{Header, TableLocation};
 use super::refcount::RefcountWidth;
 use crate::driver::Finding;
@@ -91,6 +91,8 @@ struct Plan<'a> {
     table_clusters: u64,
     /// Clusters that something has moved away from.
     vacated: RangeSet,
+    /// Clusters that the file is known to have in the end.
+    long_enough: u64,
     /// References that came to count, which they did not.
     absorbed: u64,
 }
@@ -120,6 +122,7 @@ impl<'a> Plan<'a> {
             refcount_table: remedy.refcount_table.clone().unwrap_or_default(),
             table_clusters: 0,
             vacated: RangeSet::default(),
+            long_enough: remedy.end,
             absorbed: 0,
             remedy,
         }
@@ -134,7 +137,7 @@ impl<'a> Plan<'a> {
             self.move_tables(&moving)?;
             self.move_snapshot_table(tell)?;
             self.settle_refcounts()?;
-            while self.absorb_dangling() {
+            while self.lengthen() {
                 self.settle_refcounts()?;
             }
             moving = self.tables_with_stale_flags()?;
@@ -157,23 +160,33 @@ impl<'a> Plan<'a> {
         &self.remedy.counts
     }
 
-    /// Counts references that led behind the end of the file and do so no more, because the file is
-    /// going to be longer; answers whether there are any.
-    fn absorb_dangling(&mut self) -> bool {
-        let end = self.places.end();
-        if end == self.remedy.end {
+    /// Makes the file as long as what is counted asks for; answers whether that changes counts.
+    fn lengthen(&mut self) -> bool {
+        let before = self.long_enough;
+        self.places.reach(self.counts().end());
+        self.long_enough = self.places.end();
+        if self.long_enough == before || !self.is_needed() {
             return false;
         }
-        // A file may end within the last cluster that is referred to.
-        let (inside, outside): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.remedy.dangling).into_iter().partition(|region| region.end <= end + 1);
-        self.remedy.dangling = outside;
-        for cluster in inside.iter().cloned().flatten() {
+        self.touch_blocks_of(before..self.long_enough);
+        self.absorb_dangling();
+        true
+    }
+
+    /// Counts references that led behind the end of the file and do so no more, because the file is
+    /// going to be longer.
+    fn absorb_dangling(&mut self) {
+        let reach = self.geometry.host_offset(HostCluster(self.places.end())).0;
+        self.remedy.file_len = self.remedy.file_len.max(reach);
+        let near = std::mem::take(&mut self.remedy.outside.near);
+        let (outside, inside): (Vec<_>, Vec<_>) =
+            near.into_iter().partition(|region| is_outside(&self.geometry, region.end, reach));
+        self.remedy.outside.near = outside;
+        for cluster in inside.iter().flat_map(|region| region.clusters.clone()) {
             let count = self.counts().get(cluster).saturating_add(1);
             self.set_count(cluster, count);
         }
         self.absorbed += inside.len() as u64;
-        !inside.is_empty()
     }
 
     /// Takes so many clusters in a row, each counted once.
@@ -198,7 +211,7 @@ impl<'a> Plan<'a> {
     fn vacate(&mut self, offset: HostOffset, len: u64) -> bool {
         let first = self.geometry.host_cluster(offset).0;
         let clusters = first..first.saturating_add(self.geometry.clusters_for(len));
-        if clusters.end > self.remedy.end {
+        if is_outside(&self.geometry, offset.0.wrapping_add(len), self.remedy.file_len) {
             // What reaches past the end of the file was not counted, nor any of it.
             return false;
         }

@@ -17,7 +17,7 @@ const MAX_HOST_OFFSET: u64 = 1 << 56;
 pub(super) struct Places {
     spare: RangeSet,
     end: u64,
-    /// Clusters behind the end that something refers to.
+    /// Clusters behind the end that something refers to, whether it counts or not.
     dangling: RangeSet,
     limit: u64,
 }
@@ -28,9 +28,10 @@ impl Places {
         for range in withheld {
             spare.remove(range.start >> geometry.cluster_bits..range.end.div_ceil(geometry.cluster_size()));
         }
-        let mut dangling = RangeSet::default();
-        for region in &remedy.dangling {
-            dangling.insert(region.clone());
+        let mut dangling = remedy.counts.used_from(remedy.end);
+        let near = remedy.outside.near.iter().map(|region| region.clusters.clone());
+        for clusters in near.chain(remedy.outside.far.iter()) {
+            dangling.insert(clusters);
         }
         Self { spare, end: remedy.end, dangling, limit: MAX_HOST_OFFSET >> geometry.cluster_bits }
     }
@@ -38,6 +39,11 @@ impl Places {
     /// The first cluster behind the end of the file as it is going to be.
     pub(super) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Makes the file at least so many clusters long.
+    pub(super) fn reach(&mut self, end: u64) {
+        self.end = self.end.max(end);
     }
 
     /// The first of so many clusters in a row.

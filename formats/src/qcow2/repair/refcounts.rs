@@ -1,6 +1,7 @@
 //! Refcount blocks and their table: which are written anew, and where.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::Plan;
 use crate::qcow2::check::Counts;
@@ -26,6 +27,16 @@ impl Plan<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Counts of clusters that the file does not have yet must not come to be leaks when it is longer.
+    pub(super) fn touch_blocks_of(&mut self, clusters: Range<u64>) {
+        let bits = self.geometry.refcount_block_bits();
+        let blocks = clusters.start >> bits..clusters.end.div_ceil(1 << bits);
+        let known = (blocks.start..blocks.end.min(self.refcount_table.len() as u64))
+            .filter(|&index| self.block_offset(index).is_some());
+        let known: Vec<u64> = known.collect();
+        self.dirty.extend(known);
     }
 
     /// Blocks that stand behind the end of the file hold nothing.
@@ -112,7 +123,7 @@ impl Plan<'_> {
         let mut bytes = self.old_block(index)?;
         let per_block = self.geometry.refcount_block_entries();
         let first = index.saturating_mul(per_block);
-        self.clear_counts(&mut bytes, self.remedy.end.saturating_sub(first).min(per_block));
+        self.clear_counts(&mut bytes, self.places.end().saturating_sub(first).min(per_block));
         let mut at = 0;
         while at < per_block {
             let counts = self.counts();

@@ -31,9 +31,20 @@ impl Plan<'_> {
         let main = self.image.file();
         self.write_tables()?;
         self.write_refcounts()?;
+        self.lengthen_file()?;
         let flip = Flip::prepare(main, &self.header)?;
         main.sync()?;
         Ok(flip)
+    }
+
+    /// Makes the file as long as the references need it that are not written anew.
+    fn lengthen_file(&self) -> Result<()> {
+        let main = self.image.file();
+        let len = self.geometry.host_offset(HostCluster(self.places.end())).0;
+        if self.places.end() > self.remedy.end && main.len()? < len {
+            main.set_len(len)?;
+        }
+        Ok(())
     }
 
     fn write_tables(&self) -> Result<()> {
