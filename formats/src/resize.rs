@@ -14,6 +14,11 @@ pub trait Resize {
     /// Gives the disk another size. Of a smaller one, what lies beyond is lost; of a larger one, the
     /// new part reads as zeroes, but for what the answer tells.
     fn resize(&self, request: &NewSize) -> Result<Remainder>;
+
+    /// Does what the answer tells. No bitmap takes note of it: a guest changes nothing by it.
+    fn settle(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        work()
+    }
 }
 
 /// The size that a disk is to have.

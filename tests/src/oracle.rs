@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::run::Run;
+use crate::run::{Outcome, Run};
+use crate::words;
 
 /// The version whose behaviour tximg reproduces.
 const VERSION: &str = "10.0.";
@@ -25,6 +26,17 @@ pub struct Oracle {
 pub fn oracle() -> &'static Oracle {
     static ORACLE: OnceLock<Oracle> = OnceLock::new();
     ORACLE.get_or_init(|| Oracle { img: find("qemu-img"), io: find("qemu-io") })
+}
+
+/// Runs a command line of `qemu-img`.
+///
+/// # Panics
+///
+/// If it fails.
+pub fn stock(dir: &Path, line: &str) -> Outcome {
+    let outcome = Run::new(&oracle().img, dir).args(words::split(line)).run();
+    assert!(outcome.success(), "{line}: {}", outcome.err());
+    outcome
 }
 
 fn find(name: &str) -> PathBuf {

@@ -40,7 +40,7 @@ impl Run {
             args: Vec::new(),
             dir: dir.to_owned(),
             stdin: Vec::new(),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(120),
             address_space: None,
             path: None,
             catalog: OsString::new(),

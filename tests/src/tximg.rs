@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::oracle::in_path;
-use crate::scene;
+use crate::run::{Outcome, Run, SMALL_ADDRESS_SPACE};
+use crate::{scene, words};
 
 /// The program under test, by a symbolic link named `qemu-img`.
 ///
@@ -33,6 +34,12 @@ pub fn binary() -> &'static Path {
         Some(path) => std::path::absolute(path).expect("there is a working directory"),
         None => build(),
     })
+}
+
+/// Runs a command line of it under its own name, in little memory.
+pub fn own(dir: &Path, line: &str) -> Outcome {
+    let run = Run::new(binary(), dir).named("tximg").address_space(SMALL_ADDRESS_SPACE);
+    run.args(words::split(line)).run()
 }
 
 /// Builds `tximg` in the profile and target directory of the running test.

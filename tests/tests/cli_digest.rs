@@ -6,18 +6,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::run::{Outcome, Run, SMALL_ADDRESS_SPACE};
-use testkit::{oracle, scene, tximg};
-
-fn own(dir: &Path, line: &str) -> Outcome {
-    let run = Run::new(tximg::binary(), dir).named("tximg").address_space(SMALL_ADDRESS_SPACE);
-    run.args(line.split(' ')).run()
-}
-
-fn stock(dir: &Path, line: &str) {
-    let outcome = Run::new(&oracle::oracle().img, dir).args(line.split(' ')).run();
-    assert!(outcome.success(), "{line}: {}", outcome.err());
-}
+use testkit::oracle::{oracle, stock};
+use testkit::run::Run;
+use testkit::tximg::own;
+use testkit::{scene, tximg};
 
 /// The digests that a command line prints.
 fn digests(dir: &Path, line: &str) -> Vec<String> {
@@ -93,7 +85,7 @@ fn snapshots_are_hashed_as_they_were() {
     std::fs::write(dir.join("a.raw"), content()).expect("scratch files can be written");
     stock(dir, "convert -f raw -O qcow2 a.raw a.qcow2");
     stock(dir, "snapshot -c then a.qcow2");
-    let write = Run::new(&oracle::oracle().io, dir).args(["-c", "write -P 7 1M 64k", "a.qcow2"]).run();
+    let write = Run::new(&oracle().io, dir).args(["-c", "write -P 7 1M 64k", "a.qcow2"]).run();
     assert!(write.success(), "{}", write.err());
     let raw = digests(dir, "a.raw");
     assert_eq!(digests(dir, "-l then a.qcow2"), raw);

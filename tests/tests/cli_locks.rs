@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use journal::{Claim, Fs, OpenOptions, RealFs};
-use testkit::run::{Outcome, Run};
+use testkit::tximg::own;
 use testkit::{effects, need, scene, script, tximg};
 
 /// A program that has an image open until it is dropped.
@@ -53,10 +53,6 @@ fn until(mut done: impl FnMut() -> bool) {
 }
 
 /// tximg under its own name.
-fn own(dir: &Path, line: &str) -> Outcome {
-    Run::new(tximg::binary(), dir).named("tximg").args(line.split_whitespace()).run()
-}
-
 /// An overlay of two images and a raw one, in a directory of their own.
 fn images() -> tempfile::TempDir {
     let dir = scene::empty();

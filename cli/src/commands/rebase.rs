@@ -98,13 +98,13 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     if given.backing.is_none() && !given.is_unsafe {
         return Err(Failure::usage("Must specify backing file (-b) or use unsafe mode (-u)"));
     }
+    let meter = Meter::new(env.out, Wanted::from_flags(given.progress, given.quiet), 1);
+    meter.start();
     let request = given.request(operand)?;
     if let (Content::Trusted, Some(path)) = (&request.content, request.image.file()) {
         // Nobody has seen whether the image goes on showing what it showed.
         env.protect(&path, Change::Write, given.force, Spared::default())?;
     }
-    let meter = Meter::new(env.out, Wanted::from_flags(given.progress, given.quiet), 1);
-    meter.start();
     request.run(&env.context(), &meter)?;
     meter.set(1, 1);
     Ok(SUCCESS)

@@ -146,6 +146,13 @@ impl Resize for Qcow2Writer {
         self.note_size(&session);
         Ok(remainder)
     }
+
+    fn settle(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let recording = self.session().record_writes(Recording::Off);
+        let result = work();
+        self.session().record_writes(recording);
+        result
+    }
 }
 
 impl SnapshotWriter for Qcow2Writer {

@@ -86,7 +86,7 @@ pub(crate) fn apply(
         }
     };
     let zeroes = Write::Zeroes { len: range.end - range.start, how: Zeroing::Keep };
-    engine::write(image, range.start, zeroes)
+    resizer.settle(&mut || engine::write(image, range.start, zeroes))
 }
 
 fn writer(image: &Image) -> Result<&dyn Writer> {

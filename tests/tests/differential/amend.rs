@@ -34,7 +34,9 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
         let line = format!("amend -f qcow2 -o {change} {}", shape.image);
         Case::after(format!("amend/{}/{change}", shape.name), shape.script, &line)
     };
-    CHANGES.iter().map(case).collect()
+    // With the widest clusters qemu-img walks all 2^38 places of such a table: hours.
+    let is_endless = |change: &&&str| shape.name.ends_with("-2M") && change.contains("refcount_bits");
+    CHANGES.iter().filter(|change| !is_endless(change)).map(case).collect()
 }
 
 /// Every width to every other one.

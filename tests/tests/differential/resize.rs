@@ -96,12 +96,17 @@ fn over_longer_backing() -> Vec<Case> {
     for options in ["compat=0.10", "compat=1.1", "extended_l2=on", "cluster_size=4k", "data_file=d.raw"] {
         for size in ["1M", "1025k", "1047552"] {
             for mode in ["off", "metadata", "falloc", "full"] {
+                let name = format!("resize/backing/{options}/{size}/{mode}");
                 let setup = format!(
                     "img create -f qcow2 base.qcow2 4M\nio -f qcow2 base.qcow2 | write -P 9 0 4M
                      img create -f qcow2 -o {options} -b base.qcow2 -F qcow2 a.qcow2 {size}"
                 );
                 let line = format!("resize --preallocation={mode} a.qcow2 3M");
-                all.push(Case::after(format!("resize/backing/{options}/{size}/{mode}"), setup, &line));
+                if ["compat=1.1", "extended_l2=on"].contains(&options) {
+                    let setup = format!("{setup}\nimg bitmap --add -g 4k a.qcow2 b");
+                    all.push(Case::after(format!("{name}/bitmap"), setup, &line));
+                }
+                all.push(Case::after(name, setup, &line));
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::qcow2::feature::Autoclear;
 use crate::qcow2::geometry::Geometry;
 use crate::qcow2::header::Header;
 use crate::shown::printed;
-use crate::{GuestOffset, Result};
+use crate::{GuestOffset, Recording, Result};
 
 /// The bitmaps of an image that is being changed.
 #[derive(Debug, Default)]
@@ -60,10 +60,16 @@ impl Session {
     /// Does work that bitmaps take no notice of: guest bytes are not changed by it, as far as a backup
     /// is concerned.
     pub(super) fn unrecorded<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let recording = std::mem::take(&mut self.bitmaps.recording);
+        let recording = self.record_writes(Recording::Off);
         let result = work(self);
-        self.bitmaps.recording = recording;
+        self.record_writes(recording);
         result
+    }
+
+    /// Whether bitmaps take notice of what is written from now on. Returns what it was before.
+    pub fn record_writes(&mut self, recording: Recording) -> Recording {
+        let recording = std::mem::replace(&mut self.bitmaps.recording, recording == Recording::On);
+        if recording { Recording::On } else { Recording::Off }
     }
 
     /// Adds what was written to the bitmaps that record it, and gives the directory its place.

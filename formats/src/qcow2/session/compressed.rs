@@ -51,6 +51,8 @@ impl Session {
     /// Makes a compressed cluster visible that has been written to its place.
     pub fn link_compressed(&mut self, allocation: &Allocation) -> Result<()> {
         let index = self.geometry.index(allocation.at);
+        let left = self.header.virtual_size().saturating_sub(allocation.at.0);
+        self.bitmaps.record(allocation.at, self.geometry.cluster_size().min(left));
         self.tables.own(index.l1, &mut self.space)?;
         let entry =
             L2Entry::compressed(&self.geometry, allocation.offset, allocation.len).ok_or_else(|| {
