@@ -189,19 +189,25 @@ impl Stage {
 
 /// What the images of a job are now.
 pub fn look(room: &Path, job: Job) -> Vec<Opinion> {
+    judged(room, job.images)
+}
+
+/// What images in a directory are.
+pub fn judged(room: &Path, images: &[impl AsRef<str>]) -> Vec<Opinion> {
     let fs = SimFs::new();
     for name in names(room) {
         fs.add_file(Path::new("/").join(&name), &fs::read(room.join(&name)).unwrap());
     }
     let tree = fs.freeze();
-    let judge = |name: &&str| {
+    let judge = |name: &str| {
         let path = Path::new("/").join(name);
         let mut judge = if name.ends_with("qcow2") { Judge::of_qcow2(path) } else { Judge::of_raw(path) };
         judge.judge(&tree).clone()
     };
-    job.images.iter().map(judge).collect()
+    images.iter().map(|name| judge(name.as_ref())).collect()
 }
 
-fn names(room: &Path) -> Vec<PathBuf> {
+/// The names in a directory.
+pub fn names(room: &Path) -> Vec<PathBuf> {
     fs::read_dir(room).unwrap().map(|entry| entry.unwrap().file_name().into()).collect()
 }

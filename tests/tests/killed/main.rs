@@ -6,13 +6,15 @@
 //!
 //! The same after power cuts on ext4 and XFS, where they can be mounted.
 //!
-//! `cargo test -p testkit --test killed` kills a few hundred; `TXIMG_KILLS=2000` and `TXIMG_CUTS=500` ask for so many.
+//! `cargo test -p testkit --test killed` kills a few hundred; `TXIMG_KILLS=10000`,
+//! `TXIMG_CUTS=500` and `TXIMG_BATCH_KILLS=200` ask for so many.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "scratch files of tests need no durability")]
 
 mod jobs;
 mod power;
+mod thousand;
 mod tracer;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ use jobs::{JOBS, Job, Stage, look};
 
 /// Kills in an ordinary run.
 const KILLS: u64 = 240;
+/// Kills of a batch over a thousand images in an ordinary run.
+const BATCH_KILLS: u64 = 4;
 /// Power cuts in an ordinary run, on each filesystem.
 const CUTS: u64 = 20;
 
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         println!("{:<18} {calls:>6} {:>6} {:>6} {:>6}", job.name, tally.kills, tally.old, tally.new);
         total = total.plus(tally);
     }
+    total = total.plus(thousand::run(number("TXIMG_BATCH_KILLS", BATCH_KILLS)));
     total = total.plus(power::run(number("TXIMG_CUTS", CUTS)));
     std::fs::remove_dir_all(catalog().parent().unwrap()).unwrap();
     println!("killed: {} kills, {} old, {} new, {} wrong", total.kills, total.old, total.new, total.wrong);
