@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use journal::sim::Frozen;
-use journal::{ErrorKind, SimFs};
+use journal::{ErrorKind, Fs, SimFs};
 
+use crate::broken::{BrokenFs, Rule};
 use crate::explore::{Ended, Explorer, Failure, Promise, Side, describe, reason};
 use crate::meddle::{Meddling, elsewhere, files, is_journal};
 use crate::place::Place;
@@ -34,7 +35,11 @@ impl Explorer<'_> {
         }
         let careless = |what: String| self.failure(Promise::Careful, place, what);
         let (made, files_before) = (fs.freeze(), files(&fs));
-        let refused = match self.scenario.recover_at(Arc::new(fs.clone()), |path| kind.place_of(path)) {
+        let seen: Arc<dyn Fs> = match self.broken {
+            Some(Rule::ChangesAreSeen) => Arc::new(BrokenFs::blind(fs.clone(), tree.thaw())),
+            _ => Arc::new(fs.clone()),
+        };
+        let refused = match self.scenario.recover_at(seen, |path| kind.place_of(path)) {
             Ok(()) => false,
             Err(error) if error.kind() == ErrorKind::Conflict && kind.may_be_refused() => true,
             Err(error) => return Err(careless(reason(error))),

@@ -9,7 +9,7 @@ use journal::sim::{CrashPlan, Frozen, Lasting};
 use journal::{Fs, SimFs};
 use testkit::judge::{Judge, Opinion};
 
-use crate::broken::{BrokenFs, Rule};
+use crate::broken::{BrokenFs, Layer, Rule};
 use crate::meddle::ELSEWHERE;
 use crate::place::{FAULTS, Injected, Place};
 use crate::scenario::{Foreign, Scenario};
@@ -104,7 +104,7 @@ pub struct Explorer<'a> {
     /// The names that may be there: those before, and those after.
     names: BTreeSet<PathBuf>,
     /// A rule that the files break under the command, to see whether that shows.
-    broken: Option<Rule>,
+    pub broken: Option<Rule>,
     /// What was seen already.
     seen: HashSet<u64>,
     pub tally: Tally,
@@ -156,10 +156,13 @@ impl<'a> Explorer<'a> {
     /// Runs the command.
     fn run(&self, fs: &SimFs) -> formats::Result<()> {
         let fs: Arc<dyn Fs> = Arc::new(fs.clone());
-        self.scenario.run(match self.broken {
-            None => fs,
-            Some(rule) => Arc::new(BrokenFs::new(fs, rule)),
-        })
+        match self.broken.map(|rule| (rule, rule.layer())) {
+            None | Some((_, Layer::Recovery)) => self.scenario.run(fs),
+            Some((rule, Layer::Files)) => self.scenario.run(Arc::new(BrokenFs::new(fs, rule))),
+            Some((rule, Layer::Formats)) => {
+                self.scenario.run_through(fs, |transaction| Arc::new(BrokenFs::new(transaction, rule)))
+            }
+        }
     }
 
     pub fn failure(&self, promise: Promise, place: &Place, what: String) -> Failure {
@@ -237,7 +240,8 @@ impl<'a> Explorer<'a> {
             self.look_foreign(&state.fs, &here)?;
             let tree = state.fs.freeze();
             let side = self.look(&state.fs, &here, ended)?;
-            if self.tally.meddled < budget.meddled {
+            // As many early as late.
+            if self.tally.meddled * budget.states < self.tally.states * budget.meddled {
                 let meddled = Some(self.next_meddling());
                 self.meddle(&tree, &Place { meddled, ..here.clone() }, side)?;
             }
@@ -339,7 +343,11 @@ impl<'a> Explorer<'a> {
     }
 
     fn recover(&self, fs: &SimFs) -> journal::Result<()> {
-        self.scenario.recover(Arc::new(fs.clone()))
+        let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+        self.scenario.recover(match self.broken {
+            Some(Rule::ChecksumsAreChecked) => Arc::new(BrokenFs::new(fs, Rule::ChecksumsAreChecked)),
+            _ => fs,
+        })
     }
 
     fn may_be_there(&self, name: &Path) -> bool {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use formats::{OpenContext, Result};
+use formats::{Error, OpenContext, Result};
 use journal::sim::Frozen;
 use journal::{Fs, Recovery, SimFs, Transaction};
 use testkit::judge::Judge;
@@ -77,8 +77,16 @@ impl Scenario {
 
     /// Runs the operation as the program runs a command: as one transaction.
     pub fn run(&self, fs: Arc<dyn Fs>) -> Result<()> {
-        let transaction = Transaction::begin(fs, Arc::new(AtomicBool::new(false)));
-        (self.run)(&context(&transaction))?;
+        self.run_through(fs, |transaction| transaction)
+    }
+
+    /// The same, with something between the operation and its transaction.
+    pub fn run_through(&self, fs: Arc<dyn Fs>, wrap: impl Fn(Arc<dyn Fs>) -> Arc<dyn Fs>) -> Result<()> {
+        let transaction = Arc::new(Transaction::begin(fs, Arc::new(AtomicBool::new(false))));
+        let between = wrap(Arc::<Transaction>::clone(&transaction));
+        (self.run)(&context(&*between))?;
+        drop(between);
+        let transaction = Arc::try_unwrap(transaction).map_err(|_| Error::unsupported("It is still used"))?;
         Ok(transaction.commit()?)
     }
 
