@@ -56,6 +56,15 @@ impl Form {
             _ => Err(Failure::usage(format!("--output expects 'human' or 'json' not '{name}'"))),
         }
     }
+
+    /// What a command is told that has no other option.
+    pub(crate) fn only(args: &Args) -> Result<Self, Failure> {
+        let mut form = Self::Human;
+        for option in args.options() {
+            form = Self::from_name(&option?.text())?;
+        }
+        Ok(form)
+    }
 }
 
 /// What commands that look at one image are told about it.

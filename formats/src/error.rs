@@ -109,6 +109,20 @@ impl Error {
         None
     }
 
+    /// The class of the failure, as `strerror` words it: what is told where nobody told the reason.
+    pub fn class(&self) -> String {
+        let class = match (self.floor(), self.kind) {
+            (Some(floor), _) => return floor.reason(),
+            (None, ErrorKind::Io | ErrorKind::Corrupt) => "Input/output error",
+            (None, ErrorKind::Unsupported) => "Operation not supported",
+            (None, ErrorKind::Invalid) => "Invalid argument",
+            (None, ErrorKind::NotFound) => "No such file or directory",
+            (None, ErrorKind::Refused) => "Operation not permitted",
+            (None, ErrorKind::TooLarge) => "File too large",
+        };
+        class.to_owned()
+    }
+
     /// The whole chain, joined by `": "`, the floor's part as `strerror` words it.
     pub fn report(&self) -> String {
         let mut text = self.message.clone();

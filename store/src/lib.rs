@@ -11,6 +11,7 @@ mod name;
 pub mod ops;
 mod progress;
 mod select;
+mod side;
 mod target;
 mod workers;
 

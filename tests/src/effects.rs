@@ -285,11 +285,17 @@ fn same_guest(pair: Pair<'_>, name: &str, path: &str, virtual_size: u64) -> Vec<
 }
 
 fn same_bytes(pair: Pair<'_>, name: &str, path: &str) -> Option<Difference> {
-    const OUT: &str = ".bytes.raw";
-    let convert = ["convert", "-O", "raw", path, OUT];
-    let by_oracle = run_oracle(pair.got, convert);
-    let by_tximg = run_tximg(pair.expected, convert);
-    // Expected is what the oracle wrote, read by the other; got is the reverse.
+    let text = crossed(pair, &["convert", "-O", "raw", path])?;
+    Some(Difference::content(format!("'{name}' read by the other program: {text}")))
+}
+
+/// What differs when each program reads what the other wrote, with such a command line, to which
+/// the name of a file to write to is added.
+pub fn crossed(pair: Pair<'_>, convert: &[&str]) -> Option<String> {
+    const OUT: &str = ".crossed.raw";
+    let line = || convert.iter().copied().chain([OUT]);
+    let by_oracle = run_oracle(pair.got, line());
+    let by_tximg = run_tximg(pair.expected, line());
     let (left, right) = (pair.expected.join(OUT), pair.got.join(OUT));
     let text = match (by_oracle.success(), by_tximg.success()) {
         (true, true) => content::difference(&left, &right).unwrap_or_else(|error| Some(error.to_string())),
@@ -299,5 +305,5 @@ fn same_bytes(pair: Pair<'_>, name: &str, path: &str) -> Option<Difference> {
     for file in [left, right] {
         drop(fs::remove_file(file));
     }
-    text.map(|text| Difference::content(format!("'{name}' read by the other program: {text}")))
+    text
 }

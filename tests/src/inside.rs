@@ -8,8 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::compare::Difference;
-use crate::content;
-use crate::effects::{Pair, run_oracle, run_tximg};
+use crate::effects::{Pair, crossed};
 
 /// Every snapshot of the file holds the same in both directories, as each program reads what the
 /// other wrote.
@@ -19,21 +18,9 @@ pub fn snapshots(pair: Pair<'_>, name: &str, description: &Value) -> Vec<Differe
 }
 
 fn one(pair: Pair<'_>, name: &str, id: &str) -> Option<Difference> {
-    const OUT: &str = ".snapshot.raw";
     let (path, selector) = (format!("./{name}"), format!("snapshot.id={id}"));
-    let convert = ["convert", "-O", "raw", "-l", &selector, &path, OUT];
-    let by_oracle = run_oracle(pair.got, convert);
-    let by_tximg = run_tximg(pair.expected, convert);
-    let (left, right) = (pair.expected.join(OUT), pair.got.join(OUT));
-    let text = match (by_oracle.success(), by_tximg.success()) {
-        (true, true) => content::difference(&left, &right).unwrap_or_else(|error| Some(error.to_string())),
-        (false, false) => None,
-        _ => Some(format!("only one can read it: {}{}", by_oracle.err(), by_tximg.err())),
-    };
-    for file in [left, right] {
-        drop(fs::remove_file(file));
-    }
-    text.map(|text| Difference::content(format!("snapshot {id} of '{name}': {text}")))
+    let text = crossed(pair, &["convert", "-O", "raw", "-l", &selector, &path])?;
+    Some(Difference::content(format!("snapshot {id} of '{name}': {text}")))
 }
 
 /// The bitmaps of the file are the same in both directories, bit by bit.

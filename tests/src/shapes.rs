@@ -498,6 +498,12 @@ pub fn readable() -> impl Iterator<Item = &'static Shape> {
     [RAW, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
 }
 
+/// Those that commands change, without some that take the oracle seconds, or that are repaired before
+/// anything else happens to them.
+pub fn changeable() -> impl Iterator<Item = &'static Shape> {
+    readable().filter(|shape| !["qcow2/pebibyte", "qcow2/marked-dirty"].contains(&shape.name))
+}
+
 /// The shape of that name.
 ///
 /// # Panics

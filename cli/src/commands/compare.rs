@@ -209,9 +209,7 @@ fn failure(error: CompareError) -> Failure {
     match &error {
         CompareError::Status { .. } => Failure::message(error.to_string()).with_code(NO_STATUS),
         CompareError::Read { source, .. } => {
-            let reason =
-                source.floor().map_or_else(|| "Input/output error".to_owned(), journal::Error::reason);
-            Failure::message(format!("{error}: {reason}")).with_code(NOT_READ)
+            Failure::message(format!("{error}: {}", source.class())).with_code(NOT_READ)
         }
     }
 }

@@ -5,11 +5,9 @@ use std::path::Path;
 use journal::{Access, Fs, OpenOptions, SimFs};
 
 use super::*;
-use crate::qcow2::extension::Extensions;
-use crate::qcow2::feature::{self, Autoclear, Compatible, Incompatible};
+use crate::HostOffset;
 use crate::qcow2::geometry::Version;
 use crate::qcow2::header::{Purpose, TableLocation};
-use crate::{Codec, HostOffset};
 
 fn header(cluster_bits: u32, version: Version) -> Header {
     let cluster = 1 << cluster_bits;
@@ -17,18 +15,9 @@ fn header(cluster_bits: u32, version: Version) -> Header {
         version,
         cluster_bits,
         size: 1 << 20,
-        encryption: None,
         l1: TableLocation { offset: HostOffset(3 * cluster), count: 1 << 6 },
         refcount_table: TableLocation { offset: HostOffset(cluster), count: 1 },
-        snapshots: TableLocation::default(),
-        incompatible: Incompatible::empty(),
-        compatible: Compatible::empty(),
-        autoclear: Autoclear::empty(),
-        refcount_order: 4,
-        compression: Codec::Deflate,
-        unknown_fields: Vec::new(),
-        extensions: Extensions { feature_names: feature::standard_names(), ..Extensions::default() },
-        backing_name: None,
+        ..Header::sample()
     }
 }
 

@@ -4,24 +4,26 @@ use super::*;
 
 const CLUSTER: usize = 65536;
 
-/// A version 3 header of an empty 1 GiB image.
-fn sample() -> Header {
-    Header {
-        version: Version::V3,
-        cluster_bits: 16,
-        size: 1 << 30,
-        encryption: None,
-        l1: TableLocation { offset: HostOffset(0x30000), count: 2 },
-        refcount_table: TableLocation { offset: HostOffset(0x10000), count: 1 },
-        snapshots: TableLocation::default(),
-        incompatible: Incompatible::empty(),
-        compatible: Compatible::empty(),
-        autoclear: Autoclear::empty(),
-        refcount_order: 4,
-        compression: Codec::Deflate,
-        unknown_fields: Vec::new(),
-        extensions: Extensions { feature_names: feature::standard_names(), ..Extensions::default() },
-        backing_name: None,
+impl Header {
+    /// A version 3 header of an empty 1 GiB image.
+    pub(crate) fn sample() -> Self {
+        Self {
+            version: Version::V3,
+            cluster_bits: 16,
+            size: 1 << 30,
+            encryption: None,
+            l1: TableLocation { offset: HostOffset(0x30000), count: 2 },
+            refcount_table: TableLocation { offset: HostOffset(0x10000), count: 1 },
+            snapshots: TableLocation::default(),
+            incompatible: Incompatible::empty(),
+            compatible: Compatible::empty(),
+            autoclear: Autoclear::empty(),
+            refcount_order: 4,
+            compression: Codec::Deflate,
+            unknown_fields: Vec::new(),
+            extensions: Extensions { feature_names: feature::standard_names(), ..Extensions::default() },
+            backing_name: None,
+        }
     }
 }
 
@@ -36,20 +38,20 @@ const WRITE: Purpose = Purpose::Use(Access::Write);
 
 /// The report for the sample with `bytes` written at `at`.
 fn report(at: usize, bytes: &[u8], purpose: Purpose) -> String {
-    let mut cluster = cluster_of(&sample());
+    let mut cluster = cluster_of(&Header::sample());
     cluster[at..at + bytes.len()].copy_from_slice(bytes);
     Header::parse(&cluster, purpose).unwrap_err().report()
 }
 
 #[test]
 fn a_default_header_ends_with_its_first_sector() {
-    let bytes = sample().serialize().unwrap();
+    let bytes = Header::sample().serialize().unwrap();
     assert_eq!(bytes.len(), 512);
 }
 
 #[test]
 fn headers_survive_the_round_trip() {
-    let mut header = sample();
+    let mut header = Header::sample();
     assert_eq!(Header::parse(&cluster_of(&header), READ).unwrap(), header);
     header.backing_name = Some(b"base.img".to_vec());
     header.extensions.backing_format = Some(b"raw".to_vec());
@@ -58,7 +60,7 @@ fn headers_survive_the_round_trip() {
     header.compression = Codec::Zstd;
     header.incompatible = Incompatible::COMPRESSION | Incompatible::DIRTY;
     assert_eq!(Header::parse(&cluster_of(&header), WRITE).unwrap(), header);
-    header = Header { version: Version::V2, ..sample() };
+    header = Header { version: Version::V2, ..Header::sample() };
     header.extensions.feature_names.clear();
     assert_eq!(Header::parse(&cluster_of(&header), READ).unwrap(), header);
 }
@@ -99,7 +101,7 @@ fn broken_fields_are_named() {
 
 #[test]
 fn a_check_tolerates_what_it_can_report() {
-    let mut cluster = cluster_of(&sample());
+    let mut cluster = cluster_of(&Header::sample());
     cluster[60..64].copy_from_slice(&u32::MAX.to_be_bytes());
     cluster[56..60].fill(0);
     assert!(Header::parse(&cluster, Purpose::Check).is_ok());
@@ -108,7 +110,7 @@ fn a_check_tolerates_what_it_can_report() {
 
 #[test]
 fn corrupt_images_are_for_reading() {
-    let mut cluster = cluster_of(&sample());
+    let mut cluster = cluster_of(&Header::sample());
     cluster[79] = 2;
     assert!(Header::parse(&cluster, READ).is_ok());
     let error = Header::parse(&cluster, WRITE).unwrap_err();
@@ -117,7 +119,7 @@ fn corrupt_images_are_for_reading() {
 
 #[test]
 fn long_backing_names_are_refused() {
-    let mut header = sample();
+    let mut header = Header::sample();
     header.backing_name = Some(vec![b'x'; 1023]);
     assert!(Header::parse(&cluster_of(&header), READ).is_ok());
     header.backing_name = Some(vec![b'x'; 1024]);
@@ -127,7 +129,7 @@ fn long_backing_names_are_refused() {
 
 #[test]
 fn a_header_without_compression_type_means_zlib() {
-    let mut cluster = cluster_of(&sample());
+    let mut cluster = cluster_of(&Header::sample());
     cluster[100..104].copy_from_slice(&104u32.to_be_bytes());
     // Behind 104 bytes the extensions begin: an end marker here.
     assert_eq!(Header::parse(&cluster, READ).unwrap().compression, Codec::Deflate);
@@ -136,7 +138,7 @@ fn a_header_without_compression_type_means_zlib() {
 #[test]
 fn no_prefix_of_garbage_panics() {
     for fill in [0u8, 0x11, 0xff] {
-        let mut cluster = cluster_of(&sample());
+        let mut cluster = cluster_of(&Header::sample());
         for at in 8..600 {
             let old = std::mem::replace(&mut cluster[at], fill);
             let _ = Header::parse(&cluster, READ);

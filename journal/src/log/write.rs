@@ -11,7 +11,7 @@ use crate::{Disk, Result};
 /// Frames are gathered to this many bytes before they are written.
 const BUFFER: usize = 256 << 10;
 
-/// So long the journal's time of change is taken for now.
+/// For so long after a sync another sign of life would tell nothing new.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// A journal that is being written.

@@ -164,9 +164,8 @@ fn no_backing() -> Error {
     Error::invalid("Image does not have a backing file")
 }
 
-/// The reason alone, as if a job had failed.
+/// The class of the failure alone, as if a job had failed.
 fn job_failed(error: Error) -> Error {
     tracing::debug!(error = %error.report(), "The merge failed.");
-    let reason = error.floor().map_or_else(|| "Input/output error".to_owned(), journal::Error::reason);
-    Error::new(error.kind(), format!("Block job failed: {reason}"))
+    Error::new(error.kind(), format!("Block job failed: {}", error.class()))
 }

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use formats::Image;
-use formats::engine::{Reader, Status, is_zero, status};
+use formats::engine::{Status, is_zero, status};
 
 use self::tail::Tail;
 use crate::Progress;
+use crate::side::{Piece, Side};
 use crate::workers::{self, lock};
 
 /// Guest bytes compared in one piece.
@@ -126,13 +127,6 @@ impl Run {
     }
 }
 
-/// A piece to read and compare.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    at: u64,
-    len: usize,
-}
-
 /// How the search ended before the end of the range.
 #[derive(Debug)]
 enum Finding {
@@ -199,7 +193,7 @@ impl<'a> Search<'a> {
     }
 
     fn work(&self) {
-        let mut sides: Vec<Side<'_>> = self.images.iter().map(|image| Side::new(image)).collect();
+        let mut sides: Vec<Side<'_>> = self.images.iter().map(|image| Side::new(image, PIECE)).collect();
         while let Some((piece, runs)) = self.next_piece() {
             match compare_piece(&mut sides, piece, runs) {
                 Ok(None) => self.advance(piece.len as u64),
@@ -271,29 +265,6 @@ impl<'a> Search<'a> {
     }
 }
 
-/// One image as one thread reads it.
-struct Side<'a> {
-    image: &'a Image,
-    reader: Reader<'a>,
-    buffer: Vec<u8>,
-}
-
-impl<'a> Side<'a> {
-    fn new(image: &'a Image) -> Self {
-        Self { image, reader: Reader::new(image), buffer: vec![0; PIECE as usize] }
-    }
-
-    fn read(&mut self, piece: Piece) -> Result<&[u8], CompareError> {
-        let bytes = &mut self.buffer[..piece.len];
-        self.reader.read(piece.at, bytes).map_err(|source| CompareError::Read {
-            offset: piece.at,
-            image: self.image.filename().to_owned(),
-            source,
-        })?;
-        Ok(bytes)
-    }
-}
-
 /// Where the piece differs, in whole sectors from its start.
 fn compare_piece(
     sides: &mut [Side<'_>],
@@ -303,7 +274,13 @@ fn compare_piece(
     let mut read = Vec::with_capacity(2);
     for (side, run) in sides.iter_mut().zip(runs) {
         if run.is_some_and(|run| !run.kind.is_known_zero()) {
-            read.push(side.read(piece)?);
+            let name = side.name();
+            let bytes = side.read(piece);
+            read.push(bytes.map_err(|source| CompareError::Read {
+                offset: piece.at,
+                image: name.to_owned(),
+                source,
+            })?);
         }
     }
     let sector = match read[..] {

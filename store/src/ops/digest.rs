@@ -8,12 +8,13 @@ mod tree;
 use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 
-use formats::engine::{Reader, Turn, run_ordered, status};
+use formats::engine::{Turn, run_ordered, status};
 use formats::error::ResultExt;
 use formats::{Image, Result};
 
 use self::tree::{LEAF, MIN_HEIGHT, Tree, Zeroes};
 use crate::Progress;
+use crate::side::{Piece, Side};
 use crate::workers::lock;
 
 pub use blake3::Hash;
@@ -32,7 +33,9 @@ pub fn digest(image: &Image, progress: &dyn Progress) -> Result<Hash> {
     let mut walk = Walk { image, at: 0, data_end: 0 };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
     let work = |side: &mut Side<'_>, piece: Piece, turn: &mut Turn<'_>| {
-        let bytes = side.read(piece)?;
+        let name = side.name();
+        let bytes = side.read(piece);
+        let bytes = bytes.context(|| format!("Could not read '{name}' from offset {}", piece.at))?;
         let hash = zeroes.subtree(bytes, MIN_HEIGHT);
         turn.wait(|| {
             lock(&tree).add(piece.at / LEAF, MIN_HEIGHT, hash);
@@ -40,16 +43,9 @@ pub fn digest(image: &Image, progress: &dyn Progress) -> Result<Hash> {
             Ok(())
         })
     };
-    run_ordered(threads, || walk.next_piece(), || Ok(Side::new(image)), work)?;
+    run_ordered(threads, || walk.next_piece(), || Ok(Side::new(image, PIECE)), work)?;
     progress.set(size, size);
     Ok(tree.into_inner().unwrap_or_else(PoisonError::into_inner).finish(size))
-}
-
-/// Guest bytes from a multiple of [`PIECE`] on.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    at: u64,
-    len: usize,
 }
 
 /// How far the metadata has been looked at.
@@ -78,27 +74,5 @@ impl Walk<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-/// The image as one thread reads it.
-struct Side<'a> {
-    image: &'a Image,
-    reader: Reader<'a>,
-    buffer: Vec<u8>,
-}
-
-impl<'a> Side<'a> {
-    fn new(image: &'a Image) -> Self {
-        Self { image, reader: Reader::new(image), buffer: vec![0; PIECE as usize] }
-    }
-
-    fn read(&mut self, piece: Piece) -> Result<&[u8]> {
-        let bytes = &mut self.buffer[..piece.len];
-        let name = self.image.filename();
-        self.reader
-            .read(piece.at, bytes)
-            .context(|| format!("Could not read '{name}' from offset {}", piece.at))?;
-        Ok(bytes)
     }
 }

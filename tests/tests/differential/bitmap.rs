@@ -3,14 +3,8 @@
 use testkit::case::{Case, label};
 use testkit::shapes::{self, Shape};
 
-/// Shapes that take the oracle seconds, or that are repaired before anything else happens to them.
-const UNUSED: [&str; 2] = ["qcow2/pebibyte", "qcow2/marked-dirty"];
-
 pub fn cases() -> Vec<Case> {
-    let shapes = [shapes::RAW, shapes::QCOW2, shapes::SUBCLUSTERS, shapes::DATA_FILE, shapes::SNAPSHOTS];
-    let shapes = shapes.into_iter().chain([shapes::BITMAPS, shapes::CHAINS]).flatten();
-    let mut all: Vec<Case> =
-        shapes.filter(|shape| !UNUSED.contains(&shape.name)).flat_map(of_shape).collect();
+    let mut all: Vec<Case> = shapes::changeable().flat_map(of_shape).collect();
     all.extend(actions());
     all.extend(granularities());
     all.extend(merges());

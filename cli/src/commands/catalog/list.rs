@@ -19,10 +19,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let mut form = Form::Human;
-    for option in args.options() {
-        form = Form::from_name(&option?.text())?;
-    }
+    let form = Form::only(args)?;
     if !args.operands().is_empty() {
         return Err(Failure::usage("Expecting no file names"));
     }

@@ -22,10 +22,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let mut form = Form::Human;
-    for option in args.options() {
-        form = Form::from_name(&option?.text())?;
-    }
+    let form = Form::only(args)?;
     let catalog = super::open(env)?;
     let mut pages = Vec::new();
     for entry in super::named(env, &catalog, args)? {
