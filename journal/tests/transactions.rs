@@ -229,6 +229,49 @@ fn what_somebody_else_wrote_meanwhile_is_never_overwritten() {
 }
 
 #[test]
+fn what_somebody_put_back_within_a_sector_stays() {
+    let fs = images();
+    let transaction = begin(&fs);
+    change(&transaction).unwrap();
+    transaction.commit().unwrap();
+    for state in fs.crash_states(CrashPlan { per_moment: 4, total: 2000, seed: 5 }) {
+        let foreign = state.fs.open(Path::new("/b/overlay"), OpenOptions::WRITE).unwrap();
+        foreign.write_at(512, &[b'o'; 50]).unwrap();
+        drop(foreign);
+        let outcome =
+            Recovery::new(Arc::new(state.fs.clone())).recover(Path::new("/b/overlay.tximg-journal"));
+        assert!(outcome.is_ok() || outcome.is_err_and(|error| error.kind() == ErrorKind::Conflict));
+        let now = state.fs.bytes("/b/overlay").unwrap();
+        assert!(now[512..562].iter().all(|byte| *byte == b'o'), "state {}", state.id);
+    }
+}
+
+#[test]
+fn a_new_file_that_was_moved_is_a_conflict() {
+    let fs = images();
+    let transaction = begin(&fs);
+    change(&transaction).unwrap();
+    transaction.commit().unwrap();
+    let mut conflicts = 0;
+    for state in fs.crash_states(CrashPlan { per_moment: 4, total: 2000, seed: 6 }) {
+        if state.fs.bytes("/b/made").as_deref() != Some(b"after") {
+            continue;
+        }
+        state.fs.rename(Path::new("/b/made"), Path::new("/b/moved")).unwrap();
+        let outcome = Recovery::new(Arc::new(state.fs.clone())).recover(Path::new("/a/base.tximg-journal"));
+        match outcome {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Conflict, "state {}", state.id);
+                conflicts += 1;
+            }
+        }
+        assert_eq!(state.fs.bytes("/b/moved").as_deref(), Some(&b"after"[..]), "state {}", state.id);
+    }
+    assert!(conflicts > 0);
+}
+
+#[test]
 fn readers_see_through_a_journal_that_they_cannot_finish() {
     let [old, new] = both();
     let fs = images();
