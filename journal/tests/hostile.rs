@@ -65,7 +65,8 @@ fn seen(fs: &SimFs) -> Vec<(PathBuf, Vec<u8>)> {
 fn recover(fs: &SimFs) -> bool {
     let transaction = begin(fs);
     let names = fs.names().into_iter().filter(|name| !is_journal(name));
-    names.fold(true, |fine, name| transaction.open(&name, OpenOptions::WRITE).is_ok() && fine)
+    let refused = names.filter(|name| transaction.open(name, OpenOptions::WRITE).is_err());
+    refused.count() == 0
 }
 
 /// Moments at which all journals stand beside files, with whether none of the files is changed yet.
