@@ -81,6 +81,11 @@ impl Error {
         Self { kind, ..self }
     }
 
+    /// The same, about a file that the caller knows by another name.
+    pub(crate) fn about(self, path: &Path) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
     /// The classification.
     pub fn kind(&self) -> ErrorKind {
         self.kind

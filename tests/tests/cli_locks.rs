@@ -98,6 +98,32 @@ fn a_writing_qemu_io_is_named() {
 }
 
 #[test]
+fn an_image_is_called_what_the_caller_calls_it() {
+    if lacks_qemu() {
+        return;
+    }
+    let dir = images();
+    script::run("link link base", dir.path());
+    script::run("dir sub", dir.path());
+    let holder = qemu_io(dir.path(), &["-f", "qcow2", "base"]);
+    for name in ["link", "./base", "sub/../base"] {
+        for line in ["snapshot -c one", "resize -q --shrink", "bitmap --add", "amend -o lazy_refcounts=on"] {
+            let rest = match line {
+                "resize -q --shrink" => " 2M",
+                "bitmap --add" => " b",
+                _ => "",
+            };
+            refused(dir.path(), &format!("{line} {name}{rest}"), &holder, "qemu-io");
+        }
+    }
+    // Both names are one file, which is opened twice.
+    drop(holder);
+    let differences = effects::both(dir.path(), &["convert", "-n", "-O", "qcow2", "base", "link"]);
+    let differences: Vec<String> = differences.into_iter().map(|it| it.text).collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
 fn a_reading_qemu_io_stops_writers_only() {
     if lacks_qemu() {
         return;

@@ -72,7 +72,9 @@ impl<'a> Finishing<'a> {
 
     /// Removes the pointers, then the journal.
     pub(super) fn clean_up(&self) -> Result<()> {
-        let files = self.journal.files.iter().map(|record| &record.path);
+        // What is beside a file that is only read is another transaction's.
+        let changed = self.journal.files.iter().filter(|record| !record.flags.is_source);
+        let files = changed.map(|record| &record.path);
         let names = self.journal.names.iter().flat_map(|record| names_of(&record.change));
         let images = files.chain(names).filter_map(|name| resolve_from(self.path, name));
         let mut pointers: Vec<PathBuf> = images.map(|image| journal_of(&image)).collect();

@@ -22,6 +22,8 @@ pub(super) enum State {
     Old,
     /// As it is to be.
     New,
+    /// As it was before, and what it was to be is lost: the source of its bytes was changed.
+    Lost,
     /// Partly the one, partly the other.
     Mixed,
     /// The same within a sector: a write of it was torn, or somebody else has put back a part.
@@ -33,7 +35,7 @@ pub(super) enum State {
 impl State {
     /// Whether something remains to be changed.
     pub(super) fn is_unfinished(self) -> bool {
-        matches!(self, Self::Old | Self::Mixed | Self::Torn)
+        matches!(self, Self::Old | Self::Lost | Self::Mixed | Self::Torn)
     }
 
     /// The state of two parts together.
@@ -41,8 +43,11 @@ impl State {
         match (self, other) {
             (Self::Foreign, _) | (_, Self::Foreign) => Self::Foreign,
             (Self::Same, state) | (state, Self::Same) => state,
-            (Self::Torn, _) | (_, Self::Torn) => Self::Torn,
             (Self::Old, Self::Old) => Self::Old,
+            (Self::Old | Self::Lost, Self::Old | Self::Lost) => Self::Lost,
+            // It can neither go on nor back.
+            (Self::Lost, _) | (_, Self::Lost) => Self::Foreign,
+            (Self::Torn, _) | (_, Self::Torn) => Self::Torn,
             (Self::New, Self::New) => Self::New,
             _ => Self::Mixed,
         }
@@ -53,6 +58,7 @@ impl State {
             Self::Same => "not to be changed",
             Self::Old => "as it was before",
             Self::New => "as it is to be",
+            Self::Lost => "as it was before; what it was to be cannot be found any more",
             Self::Mixed | Self::Torn => "half changed",
             Self::Foreign => "changed by somebody else, or not there",
         }
@@ -142,7 +148,9 @@ impl Judgement {
         if !states().any(State::is_unfinished) {
             return Decision::Done;
         }
-        let is_doubtful = |file: &Judged| file.is_later && matches!(file.state, State::Old | State::Torn);
+        let is_doubtful = |file: &Judged| {
+            file.state == State::Lost || file.is_later && matches!(file.state, State::Old | State::Torn)
+        };
         let spoiled = self.is_lost || self.files.iter().any(|file| file.is_other || is_doubtful(file));
         if spoiled { Decision::Conflict } else { Decision::RollForward }
     }
@@ -289,15 +297,15 @@ fn judge_file(journal: &Journal, number: u32, files: &[Judged]) -> Result<State>
 fn judge_patch(journal: &Journal, files: &[Judged], disk: &Arc<dyn Disk>, patch: &Patch) -> Result<State> {
     let mut now = vec![0; patch.len as usize];
     disk.read_padded(patch.offset, &mut now)?;
-    let Some(bytes) = new_bytes(journal, files, patch)? else { return Ok(State::Foreign) };
     let mut new = vec![0; patch.len as usize];
-    bytes.read(0, &mut new)?;
+    let bytes = new_bytes(journal, files, patch)?;
+    if let Some(bytes) = &bytes {
+        bytes.read(0, &mut new)?;
+    }
     if let PatchBytes::Source { checksum, .. } = patch.bytes
-        && crc32c::crc32c(&new) != checksum
+        && (bytes.is_none() || crc32c::crc32c(&new) != checksum)
     {
-        // The source was changed: the target must have its bytes already.
-        let is_done = crc32c::crc32c(&now) == checksum;
-        return Ok(if is_done { State::New } else { State::Foreign });
+        return Ok(judge_without_source(patch, &now, checksum));
     }
     let ranges = || sectors(patch.offset, patch.len);
     let mut states: Vec<_> = ranges()
@@ -313,6 +321,18 @@ fn judge_patch(journal: &Journal, files: &[Judged], disk: &Arc<dyn Disk>, patch:
         states[end] = State::Mixed;
     }
     Ok(states.into_iter().fold(State::Same, State::and))
+}
+
+/// The state of a patch whose source was changed or is gone: only whole it can be told to be new.
+fn judge_without_source(patch: &Patch, now: &[u8], checksum: u32) -> State {
+    if crc32c::crc32c(now) == checksum {
+        return State::New;
+    }
+    // Compared with itself as the new state, each sector is the same, or it is not the old one.
+    let mut sectors = sectors(patch.offset, patch.len).enumerate();
+    let is_old =
+        sectors.all(|(index, sector)| judge_sector(&patch.before, index, now, now, sector) == State::Same);
+    if is_old { State::Lost } else { State::Foreign }
 }
 
 /// The one sector that is neither old nor new, if it is where a write may have ended too early: only

@@ -21,7 +21,7 @@ use crate::log::{
 };
 use crate::place::{journal_of, named_from};
 use crate::recovery::write_pointer;
-use crate::{Allocate, Error, ErrorKind, Result, StageNames, StagedFile};
+use crate::{Error, ErrorKind, Result, StageNames, StagedFile};
 
 /// A piece shorter than this overwrites what has its space already.
 const RESERVED_FROM: u64 = 64 << 10;
@@ -383,7 +383,7 @@ fn reserve(changed: &[Arc<Member>]) -> Result<()> {
             .pieces()
             .filter(|(_, piece)| piece.len >= RESERVED_FROM && matches!(piece.bytes, Bytes::InFile { .. }));
         for (offset, piece) in bulk {
-            match member.inner.allocate(offset..offset + piece.len, Allocate::KeepLength) {
+            match member.reserve(offset..offset + piece.len) {
                 Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
                 _ => {}
             }

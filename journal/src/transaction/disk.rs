@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{Member, Standing};
@@ -13,6 +14,8 @@ use crate::{Access, Allocate, Claim, Disk, DiskStatus, Error, ErrorKind, Extent,
 #[derive(Debug)]
 pub(super) struct Handle {
     member: Arc<Member>,
+    /// The file's name as the caller gave it, which it is told again.
+    given: PathBuf,
     number: u64,
     access: Access,
     way: Way,
@@ -28,9 +31,9 @@ enum Way {
 }
 
 impl Handle {
-    pub(super) fn new(member: Arc<Member>, access: Access) -> Self {
+    pub(super) fn new(member: Arc<Member>, given: &Path, access: Access) -> Self {
         let number = member.shared.next_handle();
-        Self { member, number, access, way: Way::AtOnce }
+        Self { member, given: given.to_owned(), number, access, way: Way::AtOnce }
     }
 
     fn require_writable(&self, op: &'static str) -> Result<()> {
@@ -38,7 +41,7 @@ impl Handle {
             return Ok(());
         }
         let refusal = std::io::Error::from_raw_os_error(libc::EBADF);
-        Err(Error::os(op, self.member.path(), None, refusal))
+        Err(Error::os(op, &self.given, None, refusal))
     }
 
     /// The file, for a change that takes effect at once.
@@ -53,7 +56,7 @@ impl Handle {
     }
 
     fn unsupported(&self, op: &'static str) -> Error {
-        Error::new(ErrorKind::Unsupported, op, self.member.path(), None)
+        Error::new(ErrorKind::Unsupported, op, &self.given, None)
     }
 }
 
@@ -68,7 +71,7 @@ impl Disk for Handle {
 
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         if self.read_at(offset, buf)? < buf.len() {
-            return Err(Error::new(ErrorKind::UnexpectedEnd, "read", self.member.path(), Some(offset)));
+            return Err(Error::new(ErrorKind::UnexpectedEnd, "read", &self.given, Some(offset)));
         }
         Ok(())
     }
@@ -113,9 +116,16 @@ impl Disk for Handle {
     fn allocate(&self, range: Range<u64>, how: Allocate) -> Result<()> {
         let grows = how == Allocate::Grow && range.end > self.member.len()?;
         if self.way == Way::AtOnce || !grows {
-            return self.at_once("allocate space in")?.allocate(range, how);
+            return match how {
+                Allocate::Grow => self.at_once("allocate space in")?.allocate(range, how),
+                Allocate::KeepLength => {
+                    self.require_writable("allocate space in")?;
+                    self.member.reserve(range)
+                }
+            };
         }
-        self.at_once("allocate space in")?.allocate(range.clone(), Allocate::KeepLength)?;
+        self.require_writable("allocate space in")?;
+        self.member.reserve(range.clone())?;
         self.member.put_len(range.end)
     }
 
@@ -147,8 +157,8 @@ impl Disk for Handle {
             return None;
         }
         let member = Arc::clone(&self.member);
-        let number = member.shared.next_handle();
-        Some(Arc::new(Self { member, number, access: self.access, way: Way::AtCommit }))
+        let (given, number) = (self.given.clone(), member.shared.next_handle());
+        Some(Arc::new(Self { member, given, number, access: self.access, way: Way::AtCommit }))
     }
 
     fn copy_from(&self, offset: u64, source: &dyn Disk, source_offset: u64, len: u64) -> Result<u64> {
@@ -177,7 +187,7 @@ impl Disk for Handle {
     }
 
     fn lock(&self, claim: Claim) -> Result<()> {
-        self.member.claim(self.number, claim)
+        self.member.claim(self.number, claim).map_err(|error| error.about(&self.given))
     }
 
     fn hold(&self) -> Result<Held> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -10,7 +10,9 @@ use super::overlay::{Bytes, Overlay, Run};
 use super::shared::Shared;
 use crate::lock::{Foreign, find_conflict};
 use crate::log::MAX_PATCH;
-use crate::{Claim, Disk, DiskStatus, Error, ErrorKind, Extent, ExtentKind, RangeSet, Result};
+use crate::{
+    Allocate, Claim, Disk, DiskStatus, Error, ErrorKind, Extent, ExtentKind, RangeSet, Result, Zeroing,
+};
 
 /// A replacement shorter than this is held in memory; a longer one waits in the journal.
 const HELD_AT_MOST: usize = 16 << 10;
@@ -47,6 +49,8 @@ pub(super) struct State {
     /// The length that it is going to have, if not the one it has.
     pub(super) len: Option<u64>,
     pub(super) released: RangeSet,
+    /// Holes that space was reserved for.
+    reserved: RangeSet,
     /// The transaction's count of replacements when this file's last one was made.
     pub(super) replaced_last: u64,
     /// What each living handle claims.
@@ -273,13 +277,42 @@ impl Member {
         Err(Error::new(ErrorKind::Locked, "Failed to get \"write\" lock", &self.path, None))
     }
 
+    /// Reserves space for what is going to be put somewhere, also past the end.
+    pub(super) fn reserve(&self, range: Range<u64>) -> Result<()> {
+        self.shared.check()?;
+        let mut at = range.start;
+        while at < range.end {
+            let extent = self.inner.extent_at(at)?;
+            let end = extent.end.min(range.end);
+            if extent.kind == ExtentKind::Hole {
+                self.state_mut().reserved.insert(at..end);
+            }
+            at = end;
+        }
+        self.inner.allocate(range, Allocate::KeepLength)
+    }
+
     /// Puts the file back as it was met, as far as others can see it.
     pub(super) fn roll_back(&self) -> Result<()> {
-        let grown = self.standing == Standing::Known && self.is_written();
-        if grown && self.inner.len()? > self.before.len {
-            self.inner.set_len(self.before.len)?;
+        let State { reserved, .. } = std::mem::take(&mut *self.state_mut());
+        if self.standing == Standing::Draft {
+            return Ok(());
         }
-        *self.state_mut() = State::default();
+        let len = self.before.len;
+        let reaches = reserved.iter().next_back().is_some_and(|range| range.end > len);
+        if reaches || (self.is_written() && self.inner.len()? > len) {
+            // Space past the end goes too, even if the length stays.
+            self.inner.set_len(len)?;
+        }
+        if reserved.is_empty() || self.inner.status()?.allocated <= self.before.allocated {
+            return Ok(());
+        }
+        for range in reserved.iter().filter(|range| range.start < len) {
+            match self.inner.zero(range.start..range.end.min(len), Zeroing::Unmap) {
+                Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -295,9 +328,5 @@ impl Member {
         let before = if self.standing == Standing::Known { self.before.allocated } else { 0 };
         let waiting = self.state().overlay.pieces().map(|(_, piece)| piece.len).sum::<u64>();
         Ok(now.saturating_sub(before) + waiting)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }

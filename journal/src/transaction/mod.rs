@@ -146,18 +146,18 @@ impl Transaction {
             return Ok(disk);
         }
         let member = Member::new(&self.shared, real.to_owned(), disk, Standing::Known)?;
-        Ok(self.join(Arc::new(member), options.access))
+        Ok(self.join(Arc::new(member), path, options.access))
     }
 
     /// Takes a file into the transaction.
-    fn join(&self, member: Arc<Member>, access: Access) -> Arc<dyn Disk> {
+    fn join(&self, member: Arc<Member>, path: &Path, access: Access) -> Arc<dyn Disk> {
         self.shared.add_member(&member);
         lock(&self.members).push(Arc::clone(&member));
-        self.handle(member, access)
+        self.handle(member, path, access)
     }
 
-    fn handle(&self, member: Arc<Member>, access: Access) -> Arc<dyn Disk> {
-        let handle: Arc<dyn Disk> = Arc::new(Handle::new(Arc::clone(&member), access));
+    fn handle(&self, member: Arc<Member>, path: &Path, access: Access) -> Arc<dyn Disk> {
+        let handle: Arc<dyn Disk> = Arc::new(Handle::new(Arc::clone(&member), path, access));
         self.shared.remember(&handle, &member.path, Some(&member));
         handle
     }
@@ -197,12 +197,12 @@ impl Fs for Transaction {
         let standpoint = lock(&self.names).find(&real);
         match standpoint {
             Standpoint::Unchanged => match self.member_at(&real)? {
-                Some(member) => Ok(self.handle(member, options.access)),
+                Some(member) => Ok(self.handle(member, path, options.access)),
                 None => self.open_known(path, &real, options),
             },
-            Standpoint::Draft(member) => Ok(self.handle(member, options.access)),
+            Standpoint::Draft(member) => Ok(self.handle(member, path, options.access)),
             Standpoint::From(old) => match self.member_at(&old)? {
-                Some(member) => Ok(self.handle(member, options.access)),
+                Some(member) => Ok(self.handle(member, path, options.access)),
                 None => self.open_known(&old, &old, options),
             },
             Standpoint::Gone => Err(Error::new(ErrorKind::NotFound, "open", path, None)),
@@ -228,7 +228,7 @@ impl Fs for Transaction {
         let member = Member::new(&self.shared, real, inner.disk(), Standing::Draft)?;
         let member = Arc::new(member);
         self.shared.add_member(&member);
-        let disk = self.handle(Arc::clone(&member), Access::Write);
+        let disk = self.handle(Arc::clone(&member), target, Access::Write);
         Ok(Box::new(TransactionDraft::new(inner, member, disk, Arc::clone(&self.names))))
     }
 
@@ -310,5 +310,5 @@ pub(crate) fn look_through(fs: &Arc<dyn Fs>, path: &Path, future: Future) -> Res
         let mut state = member.state_mut();
         (state.overlay, state.len) = (overlay, len);
     }
-    Ok(Arc::new(Handle::new(Arc::new(member), Access::Read)))
+    Ok(Arc::new(Handle::new(Arc::new(member), path, Access::Read)))
 }

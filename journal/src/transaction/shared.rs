@@ -10,7 +10,7 @@ use super::interrupt::Interrupt;
 use super::overlay::{Bytes, SourceFile};
 use crate::log::{MAX_PATCH, Writer};
 use crate::place::journal_of;
-use crate::{Disk, DiskStatus, Error, ErrorKind, Fs, Held, Result};
+use crate::{Disk, DiskKind, DiskStatus, Error, ErrorKind, Fs, Held, Result};
 
 /// What all files of a transaction share.
 #[derive(Debug)]
@@ -126,7 +126,9 @@ impl Shared {
                 }
             }
         })?;
-        let status = file.status().ok().filter(|status| range.end <= status.len)?;
+        // Only a regular file keeps its identity.
+        let stays = |status: &DiskStatus| status.kind == DiskKind::Regular && range.end <= status.len;
+        let status = file.status().ok().filter(stays)?;
         let mut sources = lock(&self.sources);
         let known = sources.iter().position(|source| Arc::ptr_eq(&source.disk, &file));
         let number = known.unwrap_or_else(|| {

@@ -20,7 +20,7 @@ mod throttle;
 mod worker;
 
 use formats::engine::run_ordered;
-use formats::{Error, Image, Result};
+use formats::{Error, Image, OpenFlags, Result};
 
 use crate::Progress;
 use plan::Plan;
@@ -88,6 +88,23 @@ pub(crate) enum Method {
     Compressed,
     /// Copied by the kernel where it can.
     Offload,
+    /// Read and looked at; data that stands in another file is then taken from there, so that what
+    /// replaces committed bytes is named rather than kept until the commit.
+    ByReference,
+}
+
+impl Method {
+    /// For an image that exists: what is written where its committed bytes are comes by reference,
+    /// unless others may write the sources meanwhile.
+    pub(crate) fn into_existing(target: &Image, sources: OpenFlags) -> Self {
+        let overwrites = target.driver().writer().is_some_and(|writer| writer.overwrites());
+        if overwrites && !sources.force_share { Self::ByReference } else { Self::Plain }
+    }
+
+    /// Whether it must be known where data stands in files.
+    fn needs_hosts(self) -> bool {
+        matches!(self, Self::Offload | Self::ByReference)
+    }
 }
 
 /// What an unreadable sector does.
@@ -120,7 +137,7 @@ impl Copy<'_> {
         let unit = self.unit()?;
         let chunk = match self.method {
             Method::Compressed => COMPRESSED_CHUNK,
-            Method::Plain | Method::Offload => CHUNK,
+            Method::Plain | Method::Offload | Method::ByReference => CHUNK,
         };
         let mut plan = Plan::new(self, unit, chunk.next_multiple_of(unit));
         let throttle = self.rate.map(Throttle::new);
@@ -146,7 +163,7 @@ impl Copy<'_> {
             (Method::Compressed, None) => {
                 Err(Error::unsupported("Compression not supported for this file format"))
             }
-            (Method::Plain | Method::Offload, _) => Ok(writer.granularity()),
+            (Method::Plain | Method::Offload | Method::ByReference, _) => Ok(writer.granularity()),
         }
     }
 }

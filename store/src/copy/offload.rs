@@ -65,7 +65,7 @@ impl Worker<'_> {
 
 /// Copies the pieces of a job that lie in an allocation; returns how many bytes from its start on
 /// are there.
-fn copy_by_kernel(job: &Job, start: usize, allocation: &Allocation) -> Result<u64> {
+pub(super) fn copy_by_kernel(job: &Job, start: usize, allocation: &Allocation) -> Result<u64> {
     let (alloc_start, alloc_end) = (start as u64, start as u64 + allocation.len);
     let mut piece_start = 0;
     let mut done = 0;

@@ -7,7 +7,7 @@ use formats::{HostOffset, Image, Result};
 use journal::Disk;
 
 use super::failure::Doing;
-use super::{Beneath, Copy, Method, Unreadable};
+use super::{Beneath, Copy, Unreadable};
 
 /// A chunk of the target for one worker.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Piece {
     pub(super) len: u64,
     /// What they are.
     pub(super) kind: PieceKind,
-    /// Where they stand in a file, if they are plain data that the kernel is asked to copy.
+    /// Where they stand in a file, if they are plain data that may be taken from there.
     pub(super) host: Option<(Arc<dyn Disk>, HostOffset)>,
 }
 
@@ -128,8 +128,8 @@ impl<'a> Plan<'a> {
             (found, _) => self.copy.tell(Doing::Asking, self.at, found)?,
         };
         let kind = self.kind(&status, past_base);
-        let offload = self.copy.method == Method::Offload && kind == PieceKind::Data;
-        Ok(Piece { len: status.len, kind, host: status.host.filter(|_| offload) })
+        let wanted = self.copy.method.needs_hosts() && kind == PieceKind::Data;
+        Ok(Piece { len: status.len, kind, host: status.host.filter(|_| wanted) })
     }
 
     fn kind(&self, status: &Status, past_base: bool) -> PieceKind {

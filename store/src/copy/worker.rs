@@ -6,6 +6,7 @@ use formats::{Allocation, Error, GuestOffset, Result, Writer};
 use journal::{AlignedBuf, Zeroing};
 
 use super::failure::Doing;
+use super::offload::copy_by_kernel;
 use super::plan::{Job, PieceKind, locate};
 use super::{Beneath, Copy, Method, Replacement, Throttle, Unreadable};
 
@@ -102,8 +103,8 @@ impl<'a> Worker<'a> {
         }
         let steps = match self.copy.method {
             Method::Compressed => self.compress(job)?,
-            Method::Plain | Method::Offload if self.replaces() => self.differing(job),
-            Method::Plain | Method::Offload => self.steps(job),
+            _ if self.replaces() => self.differing(job),
+            Method::Plain | Method::Offload | Method::ByReference => self.steps(job),
         };
         self.pace(&steps);
         self.put(job, &steps, turn)
@@ -295,12 +296,20 @@ impl<'a> Worker<'a> {
     fn put(&self, job: &Job, steps: &[Step], turn: &mut Turn<'_>) -> Result<()> {
         let allocations = self.prepare(job, steps, turn)?;
         for (start, allocation) in &allocations {
-            let bytes = &self.chunk[*start..*start + allocation.len as usize];
-            let written = allocation.disk.write_bulk_at(allocation.offset.0, bytes);
-            let linked = written.map_err(Error::from).and_then(|()| self.writer.link(allocation));
-            self.copy.tell(Doing::Writing, allocation.at.0, linked)?;
+            let stored = self.store(job, *start, allocation).and_then(|()| self.writer.link(allocation));
+            self.copy.tell(Doing::Writing, allocation.at.0, stored)?;
         }
         Ok(())
+    }
+
+    /// Fills an allocation with the chunk's bytes from `start` on.
+    fn store(&self, job: &Job, start: usize, allocation: &Allocation) -> Result<()> {
+        let by_reference = self.copy.method == Method::ByReference;
+        if by_reference && copy_by_kernel(job, start, allocation)? == allocation.len {
+            return Ok(());
+        }
+        let bytes = &self.chunk[start..start + allocation.len as usize];
+        Ok(allocation.disk.write_bulk_at(allocation.offset.0, bytes)?)
     }
 
     /// Does in turn what has to happen in guest order, and returns where the rest is to be written:

@@ -165,6 +165,9 @@ impl Convert {
             target,
             beneath,
             method: match self.transfer {
+                Transfer::Plain if matches!(self.target, Target::Existing { .. }) => {
+                    Method::into_existing(target, self.source_flags)
+                }
                 Transfer::Plain => Method::Plain,
                 Transfer::Compressed => Method::Compressed,
                 Transfer::Offload => Method::Offload,

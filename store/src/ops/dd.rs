@@ -87,12 +87,13 @@ impl Dd {
                 })?;
                 let new = plan.begin(context, "error while creating output image")?;
                 let beneath = if starts_zeroed(&new)? { Beneath::Zeroes } else { Beneath::Unknown };
-                self.fill(source, &part, new.image(), beneath, streams)?;
+                self.fill(source, &part, new.image(), (beneath, Method::Plain), streams)?;
                 new.publish().context(|| "error while writing to output image file".to_owned())
             }
             Target::Existing { name, flags } => {
                 let image = name.open(context, *flags)?;
-                self.fill(source, &part, &image, Beneath::Unknown, streams)?;
+                let method = Method::into_existing(&image, self.source_flags);
+                self.fill(source, &part, &image, (Beneath::Unknown, method), streams)?;
                 match image.driver().writer() {
                     Some(writer) => writer
                         .commit(Durability::Durable)
@@ -144,7 +145,7 @@ impl Dd {
         source: Option<Image>,
         part: &Part,
         target: &Image,
-        beneath: Beneath<'_>,
+        (beneath, method): (Beneath<'_>, Method),
         streams: Streams<'_>,
     ) -> Result<()> {
         let Some(source) = source else { return stream_to_image(part, streams.input, target, beneath) };
@@ -158,7 +159,7 @@ impl Dd {
             len,
             target,
             beneath,
-            method: Method::Plain,
+            method,
             min_sparse: 4096,
             unreadable: Unreadable::Fails,
             workers: workers(PARALLEL),

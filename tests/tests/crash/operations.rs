@@ -58,6 +58,8 @@ const FAMILIES: &[Family] = &[
     copying::convert_raw,
     copying::convert_existing,
     copying::dd_existing,
+    copying::convert_into_raw,
+    copying::dd_into_raw,
     copying::write_guest,
     copying::several,
     chains::move_base,

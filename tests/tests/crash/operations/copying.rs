@@ -1,6 +1,8 @@
 //! Images that are made, and images that are written into.
 
-use formats::OpenFlags;
+use std::ops::Range;
+
+use formats::{OpenContext, OpenFlags, Result};
 use journal::Zeroing;
 use store::ops::convert::{self, BitmapPolicy, Convert, Transfer, UnreadablePolicy};
 use store::ops::create::{BackingTrust, Create};
@@ -8,8 +10,10 @@ use store::ops::dd::{self, Dd, Streams};
 use store::{NewTarget, NoProgress};
 
 use super::{Subject, WRITE, list, name};
-use crate::scenario::{Scenario, qcow2, raw};
-use crate::subject::{Chain, Content, DataFile, SIDE, SOURCE, TOP, open_for_writing, put, writer, zero};
+use crate::scenario::{Foreign, Scenario, qcow2, raw};
+use crate::subject::{
+    BASE, Chain, Content, DataFile, SIDE, SOURCE, TOP, open_for_writing, put, writer, zero,
+};
 
 pub fn create_new(subject: &Subject) -> Option<Scenario> {
     let create = creation(subject, "/new");
@@ -90,19 +94,58 @@ pub fn dd_existing(subject: &Subject) -> Option<Scenario> {
         return None;
     }
     Some(subject.scenario("dd", subject.images(), |context| {
-        let dd = Dd {
-            source: Some(name(SOURCE, "raw")),
-            source_flags: OpenFlags::READ,
-            snapshot: None,
-            target: dd::Target::Existing { name: name(TOP, "qcow2"), flags: WRITE },
-            block_size: 512,
-            count: Some(24),
-            skip: 3,
-            input_size: None,
-            output_size: None,
-        };
-        dd.run(context, Streams { input: &mut std::io::empty(), output: &mut std::io::sink() })
+        copy_blocks(context, (SOURCE, "raw"), (TOP, "qcow2"), 3..24)
     }))
+}
+
+/// A raw image gets the bytes of another one, which are named rather than kept.
+pub fn convert_into_raw(subject: &Subject) -> Option<Scenario> {
+    (subject.shape.chain == Chain::Raw).then(|| {
+        let mut scenario = subject.scenario("convert-n-raw", vec![raw(BASE)], |context| {
+            let target = convert::Target::Existing {
+                name: name(BASE, "raw"),
+                flags: WRITE,
+                content: convert::Content::Unknown,
+            };
+            conversion(SOURCE, "raw", target, Transfer::Plain).run(context, &NoProgress)
+        });
+        scenario.foreign = Foreign::Anything;
+        scenario
+    })
+}
+
+/// The same with those of a qcow2 image, its zeroes and compressed clusters included.
+pub fn dd_into_raw(subject: &Subject) -> Option<Scenario> {
+    if subject.shape.content == Content::Empty {
+        return None;
+    }
+    let blocks = subject.shape.size / 2 / 512;
+    let mut scenario = subject.scenario("dd-raw", vec![raw(SOURCE)], move |context| {
+        copy_blocks(context, (TOP, "qcow2"), (SOURCE, "raw"), 0..blocks)
+    });
+    scenario.foreign = Foreign::Anything;
+    Some(scenario)
+}
+
+/// Copies blocks of 512 bytes from one image to the start of another.
+fn copy_blocks(
+    context: &OpenContext<'_>,
+    (source, source_format): (&str, &str),
+    (target, target_format): (&str, &str),
+    blocks: Range<u64>,
+) -> Result<()> {
+    let dd = Dd {
+        source: Some(name(source, source_format)),
+        source_flags: OpenFlags::READ,
+        snapshot: None,
+        target: dd::Target::Existing { name: name(target, target_format), flags: WRITE },
+        block_size: 512,
+        count: Some(blocks.end),
+        skip: blocks.start,
+        input_size: None,
+        output_size: None,
+    };
+    dd.run(context, Streams { input: &mut std::io::empty(), output: &mut std::io::sink() })
 }
 
 /// Writes of every kind, as operations are made of them.
