@@ -114,6 +114,7 @@ impl Run {
             // SAFETY: the process is our own child and has not been waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
+        let written = written_by(pid);
         let (status, peak_rss) = reap(pid);
         drop(feeder.join());
         Outcome {
@@ -122,6 +123,7 @@ impl Run {
             stderr: stderr.join().unwrap_or_default(),
             timed_out,
             peak_rss,
+            written,
             elapsed: started.elapsed(),
         }
     }
@@ -168,6 +170,8 @@ pub struct Outcome {
     pub timed_out: bool,
     /// Largest resident set in bytes.
     pub peak_rss: u64,
+    /// Bytes that it caused to be written to disks, as the kernel counts them.
+    pub written: Option<u64>,
     /// Wall time.
     pub elapsed: Duration,
 }
@@ -235,6 +239,22 @@ fn drain(pipe: Option<impl Read + Send + 'static>, done: mpsc::Sender<()>) -> th
 fn both_closed(finished: &mpsc::Receiver<()>, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     (0..2).all(|_| finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok())
+}
+
+/// Waits until a child has ended, without forgetting it, and tells how many bytes it caused to be
+/// written to disks.
+fn written_by(pid: libc::pid_t) -> Option<u64> {
+    // SAFETY: a zeroed siginfo is a valid value of that plain C structure.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live local, and the child is ours and not yet waited for.
+    while unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, libc::WEXITED | libc::WNOWAIT) }
+        < 0
+    {
+        let error = io::Error::last_os_error();
+        assert!(error.kind() == io::ErrorKind::Interrupted, "waitid failed: {error}");
+    }
+    let figures = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    figures.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
 }
 
 /// Waits for a child and tells its largest resident set in bytes.

@@ -5,13 +5,17 @@
 
 #![allow(clippy::disallowed_methods, reason = "scratch files of a benchmark need no durability")]
 
+mod changes;
+mod cost;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use testkit::oracle;
-use testkit::run::{Outcome, Run};
+
+use cost::{median, must_run, run};
 
 /// Time tximg against qemu-img.
 #[derive(Debug, Parser)]
@@ -31,6 +35,27 @@ struct Options {
     /// Only rows whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Which table.
+    #[arg(long, value_enum, default_value_t = Table::Both)]
+    table: Table,
+}
+
+/// The tables that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// Commands that read, and commands that make an image.
+    Copying,
+    /// Commands that change an image.
+    Changing,
+    /// One after the other.
+    Both,
+}
+
+/// The two programs.
+#[derive(Debug)]
+struct Tools {
+    theirs: PathBuf,
+    ours: PathBuf,
 }
 
 /// A row of the table.
@@ -69,12 +94,18 @@ fn main() {
     let options = Options::parse();
     fs::create_dir_all(&options.dir).expect("the directory can be made");
     let tximg = fs::canonicalize(&options.tximg).expect("build it first: cargo build --release");
-    let qemu_img = &oracle::oracle().img;
-    prepare(&options, qemu_img);
-    println!("| work | qemu-img | tximg | ratio | goal | memory | |");
-    println!("|---|---|---|---|---|---|---|");
-    for work in WORKS.iter().filter(|work| work.name.contains(&options.only)) {
-        println!("{}", row(work, &options, &tximg, qemu_img));
+    let tools = Tools { theirs: oracle::oracle().img.clone(), ours: tximg };
+    prepare(&options, &tools.theirs);
+    if options.table != Table::Changing {
+        println!("| work | qemu-img | tximg | ratio | goal | memory | |");
+        println!("|---|---|---|---|---|---|---|");
+        for work in WORKS.iter().filter(|work| work.name.contains(&options.only)) {
+            println!("{}", row(work, &options, &tools));
+        }
+        println!();
+    }
+    if options.table != Table::Copying {
+        changes::table(&options, &tools);
     }
 }
 
@@ -82,8 +113,7 @@ fn main() {
 fn prepare(options: &Options, qemu_img: &Path) {
     let make = |file: &str, program: &Path, args: &str| {
         if !options.dir.join(file).exists() {
-            let outcome = run(program, &options.dir, args);
-            assert!(outcome.success(), "{} {args}: {}", program.display(), outcome.err());
+            must_run(program, &options.dir, args);
         }
     };
     let disk = options.dir.join("disk.raw");
@@ -101,10 +131,10 @@ fn prepare(options: &Options, qemu_img: &Path) {
     make("tera.qcow2", qemu_img, "create -f qcow2 -o preallocation=metadata tera.qcow2 1T");
 }
 
-fn row(work: &Work, options: &Options, tximg: &Path, qemu_img: &Path) -> String {
+fn row(work: &Work, options: &Options, tools: &Tools) -> String {
     // The first pair warms the caches up.
     let pairs: Vec<(Measure, Measure)> = (0..=options.runs)
-        .map(|_| (measure(work, options, qemu_img), measure(work, options, tximg)))
+        .map(|_| (measure(work, options, &tools.theirs), measure(work, options, &tools.ours)))
         .skip(1)
         .collect();
     let theirs = median(pairs.iter().map(|(theirs, _)| theirs.seconds));
@@ -133,8 +163,7 @@ fn measure(work: &Work, options: &Options, program: &Path) -> Measure {
     let started = Instant::now();
     let mut peak_rss = 0;
     for _ in 0..work.times {
-        let outcome = run(program, &options.dir, work.args);
-        assert!(outcome.success(), "{} {}: {}", program.display(), work.args, outcome.err());
+        let outcome = must_run(program, &options.dir, work.args);
         peak_rss = peak_rss.max(outcome.peak_rss);
         if let Ok(file) = File::open(&output) {
             file.sync_all().expect("the output can be synced");
@@ -143,14 +172,4 @@ fn measure(work: &Work, options: &Options, program: &Path) -> Measure {
     let seconds = started.elapsed().as_secs_f64() / f64::from(work.times);
     let _ = fs::remove_file(&output);
     Measure { seconds, peak_rss }
-}
-
-fn run(program: &Path, dir: &Path, args: &str) -> Outcome {
-    Run::new(program, dir).args(args.split(' ')).timeout(Duration::from_secs(900)).run()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
