@@ -11,9 +11,10 @@ mod written;
 
 use std::path::{Path, PathBuf};
 
+use formats::engine::Write;
 use formats::open::open_filename;
 use formats::{Durability, Image, OpenContext, OpenFlags, PermissiveGate, engine};
-use journal::{Access, RealFs};
+use journal::{Access, RealFs, SimFs, Zeroing};
 use written::{Numbers, begin, qemu_img, reopen, scramble};
 
 /// The foreign judge.
@@ -151,4 +152,26 @@ fn judge_snapshot(path: &Path, name: &str, model: &[u8]) {
     let convert = ["convert", "-O", "raw", "-l", name].map(AsRef::as_ref);
     qemu_img(&[&convert[..], &[path.as_ref(), raw.as_ref()]].concat());
     assert!(std::fs::read(&raw).unwrap() == model, "snapshot {name} has changed");
+}
+
+/// Free clusters that lie far apart tempt each block of reference counts to move into the range of
+/// another one, which has to move then.
+#[test]
+fn a_small_change_moves_few_refcount_blocks() {
+    let (fs, path, size) = (SimFs::new(), Path::new("/image"), 4 << 20);
+    fs.add_directory("/");
+    // A block counts 256 clusters, which are 128 KiB.
+    let new = begin(&fs, path, "cluster_size=512", size);
+    engine::write(new.image(), 0, Write::Data(&vec![b'd'; size as usize])).unwrap();
+    for at in (0..size).step_by(128 << 10).skip(1) {
+        engine::write(new.image(), at, Write::Zeroes { len: 512, how: Zeroing::Unmap }).unwrap();
+    }
+    new.publish().unwrap();
+    fs.settle();
+    let before = fs.log().len();
+    let image = reopen(&fs, path, None);
+    engine::write(&image, 0, Write::Data(&[b'n'; 2048])).unwrap();
+    image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    let written = fs.log().len() - before;
+    assert!(written < 32, "{written} changes of the file");
 }

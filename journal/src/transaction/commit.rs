@@ -377,13 +377,8 @@ fn main_path(changed: &[Arc<Member>], names: &Names) -> Option<PathBuf> {
 /// Meets a full disk now rather than after the commit point.
 fn reserve(changed: &[Arc<Member>]) -> Result<()> {
     for member in changed {
-        let state = member.state();
-        let bulk = state
-            .overlay
-            .pieces()
-            .filter(|(_, piece)| piece.len >= RESERVED_FROM && matches!(piece.bytes, Bytes::InFile { .. }));
-        for (offset, piece) in bulk {
-            match member.reserve(offset..offset + piece.len) {
+        for range in member.bulk(RESERVED_FROM) {
+            match member.reserve(range) {
                 Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
                 _ => {}
             }

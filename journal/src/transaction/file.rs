@@ -277,6 +277,15 @@ impl Member {
         Err(Error::new(ErrorKind::Locked, "Failed to get \"write\" lock", &self.path, None))
     }
 
+    /// The ranges of at least so many bytes that are to be filled from files.
+    pub(super) fn bulk(&self, least: u64) -> Vec<Range<u64>> {
+        let state = self.state();
+        let pieces = state.overlay.pieces();
+        let bulk =
+            pieces.filter(|(_, piece)| piece.len >= least && matches!(piece.bytes, Bytes::InFile { .. }));
+        bulk.map(|(offset, piece)| offset..offset + piece.len).collect()
+    }
+
     /// Reserves space for what is going to be put somewhere, also past the end.
     pub(super) fn reserve(&self, range: Range<u64>) -> Result<()> {
         self.shared.check()?;

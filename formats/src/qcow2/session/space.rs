@@ -46,6 +46,10 @@ pub(super) struct Space {
     blocks: Cache,
     /// Everything before it is in use or was passed over.
     cursor: u64,
+    /// The refcount blocks that moved in this session, in order.
+    moved: Vec<usize>,
+    /// No cluster before it is taken, wherever the cursor is.
+    floor: u64,
     /// Clusters taken in this session. Not kept in [`Mode::InPlace`], where all are.
     own: RangeSet,
     /// Clusters whose count is to drop by one when the session is settled.
@@ -108,6 +112,8 @@ impl Space {
             table_dirty: false,
             blocks: Cache::new(CACHE_BUDGET, geometry.cluster_size()),
             cursor: 0,
+            moved: Vec::new(),
+            floor: 0,
             own: RangeSet::default(),
             released: RangeSet::default(),
             guarded: RangeSet::default(),

@@ -70,7 +70,6 @@ const GROUPS: &[Group] = &[
                 args: "rebase -q -f qcow2 -b '' over.qcow2",
                 after: &["cp over.qcow2 over.qcow2"],
                 bulk: true,
-                ..PLAIN
             },
             Change {
                 name: "snapshot -c",

@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
-use super::{Space, beyond_limit};
+use super::{Mode, Space, beyond_limit};
 use crate::error::ResultExt;
 use crate::qcow2::entry::RefcountTableEntry;
 use crate::qcow2::geometry::{HostCluster, TABLE_ENTRY_SIZE};
 use crate::qcow2::header::MAX_REFCOUNT_TABLE_SIZE;
 use crate::qcow2::session::cache::Dirty;
 use crate::{Error, HostOffset, Result};
+
+/// Blocks that moved lately in which room is looked for.
+const TRIED_BLOCKS: usize = 4;
 
 impl Space {
     /// The refcount block of a cluster, and the count's index in it.
@@ -78,17 +81,40 @@ impl Space {
             if self.is_block_own(index) {
                 continue;
             }
-            let place = self.find_run(1, 1)?.start;
-            self.cursor = place + 1;
+            let place = self.find_place(index, &clusters, &todo)?;
             self.note_own(place..place + 1);
+            // It has no count yet.
+            self.guarded.insert(place..place + 1);
             self.move_block(index, HostCluster(place))?;
             places.push(place);
             todo.push(self.place(place).0);
         }
         for place in places {
+            self.guarded.remove(place..place + 1);
             self.set_counts(place..place + 1, 1)?;
         }
         Ok(())
+    }
+
+    /// Where a block goes: the next free cluster, unless another block would have to move for it.
+    /// Then rather where this one counts it, or one that moved lately, or the last one; else
+    /// holes far apart would make one block move after the other.
+    fn find_place(&mut self, index: usize, except: &Range<u64>, todo: &[usize]) -> Result<u64> {
+        let place = self.find_run(1, 1)?.start;
+        let counted_by = self.place(place).0;
+        let is_known = counted_by == index || self.is_block_own(counted_by) || todo.contains(&counted_by);
+        if !is_known && self.mode == Mode::Shadow {
+            let lately = self.moved.iter().rev().take(TRIED_BLOCKS).copied();
+            let last = self.table.iter().rposition(|entry| entry.block().is_some());
+            let candidates: Vec<usize> = [index].into_iter().chain(lately).chain(last).collect();
+            for candidate in candidates {
+                if let Some(found) = self.find_in_block(candidate, except)? {
+                    return Ok(found);
+                }
+            }
+        }
+        self.cursor = place + 1;
+        Ok(place)
     }
 
     fn move_block(&mut self, index: usize, place: HostCluster) -> Result<()> {
@@ -111,6 +137,7 @@ impl Space {
         }
         self.table[index] = RefcountTableEntry::new(self.geometry.host_offset(place));
         self.table_dirty = true;
+        self.moved.push(index);
         self.blocks.touch(index);
         Ok(())
     }

@@ -41,6 +41,7 @@ impl Space {
     /// From here on, takes no cluster before this one.
     pub(in crate::qcow2::session) fn skip_to(&mut self, cluster: u64) {
         self.cursor = self.cursor.max(cluster);
+        self.floor = self.floor.max(cluster);
     }
 
     /// Takes one cluster.
@@ -54,6 +55,28 @@ impl Space {
         let count = self.geometry.clusters_for(len).max(1);
         let run = self.take(count, count)?;
         Ok(self.geometry.host_offset(HostCluster(run.start)))
+    }
+
+    /// A free cluster that a block counts itself, not one of `except`.
+    pub(super) fn find_in_block(&mut self, index: usize, except: &Range<u64>) -> Result<Option<u64>> {
+        let (width, per_block) = (self.width, self.geometry.refcount_block_entries());
+        let (first, floor) = (index as u64 * per_block, self.floor);
+        if self.block(index)?.is_none() {
+            return Ok(None);
+        }
+        let mut from = floor.saturating_sub(first);
+        while from < per_block {
+            let free = self.block(index)?.and_then(|block| width.next_zero(block, from as usize));
+            let Some(within) = free else { break };
+            let cluster = first + within as u64;
+            let taken = [self.guarded.run_at(cluster), self.own.run_at(cluster)].into_iter().flatten().next();
+            let taken = taken.or_else(|| except.contains(&cluster).then(|| except.clone()));
+            match taken {
+                Some(run) => from = run.end - first,
+                None => return Ok(Some(cluster)),
+            }
+        }
+        Ok(None)
     }
 
     /// The first run of at least `min` free clusters, at most `max` of it. Changes nothing.

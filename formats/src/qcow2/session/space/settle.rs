@@ -89,6 +89,7 @@ impl Space {
     /// The session is committed: what it took belongs to the committed state now.
     pub(in crate::qcow2::session) fn close_epoch(&mut self, gone: &RangeSet) {
         self.own = RangeSet::default();
+        self.moved.clear();
         for run in gone.iter() {
             self.guarded.remove(run);
         }

@@ -17,6 +17,8 @@ impl Space {
         let geometry = Geometry { refcount_order: width.order(), ..self.geometry };
         let mut new = Self::new(Arc::clone(&self.disk), geometry, self.mode, self.location, Vec::new())?;
         new.cursor = end.max(self.cursor);
+        // Before that, a count of zero is only not copied yet.
+        new.floor = new.cursor;
         new.own = self.own.clone();
         new.guarded = self.guarded.clone();
         self.copy_counts(&mut new)?;
