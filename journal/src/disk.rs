@@ -199,6 +199,8 @@ pub struct DiskStatus {
     pub identity: (u64, u64),
     /// Number of names (hard links).
     pub links: u64,
+    /// The user that it belongs to.
+    pub owner: u32,
     /// When the file was made, in nanoseconds since 1970; 0 where the filesystem does not tell.
     /// With the inode number, which may be given out again, it identifies a file for ever.
     pub born: u64,

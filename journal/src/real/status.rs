@@ -16,6 +16,7 @@ pub(super) fn status_of(stat: &Stat) -> DiskStatus {
         direct_alignment: None,
         identity: (stat.st_dev, stat.st_ino),
         links: stat.st_nlink,
+        owner: stat.st_uid,
         born: 0,
         modified: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
     }

@@ -80,6 +80,7 @@ impl Recovery {
         let Some(found) = Found::behind(&self.fs, path)? else { return Ok(Outcome::Nothing) };
         match found {
             Found::Alive => Ok(Outcome::Busy),
+            Found::Strange { path } => Err(strange(&path)),
             Found::Dead { path, scan } => Self::finish(&self.fs, &path, scan),
         }
     }
@@ -113,6 +114,11 @@ impl Recovery {
                 decision: "a running process is working on it".to_owned(),
                 files: Vec::new(),
             },
+            Found::Strange { path } => Finding {
+                journal: path,
+                decision: "it belongs to another user: what it says is not believed".to_owned(),
+                files: Vec::new(),
+            },
             Found::Dead { path, scan } => match scan {
                 Scan::Unknown => return Err(unknown(&path)),
                 Scan::Undecided(_) => Finding {
@@ -132,6 +138,7 @@ impl Recovery {
         match Found::behind(&self.fs, path)? {
             None => Ok(Outcome::Nothing),
             Some(Found::Alive) => Ok(Outcome::Busy),
+            Some(Found::Strange { path }) => self.fs.remove(&path).map(|()| Outcome::RolledBack),
             Some(Found::Dead { path, scan }) => match scan {
                 Scan::Unknown => self.fs.remove(&path).map(|()| Outcome::RolledBack),
                 Scan::Committed(journal) | Scan::Undecided(journal) => {
@@ -147,6 +154,8 @@ impl Recovery {
 enum Found {
     /// Its process lives.
     Alive,
+    /// It belongs to another user, who could name any file in it.
+    Strange { path: PathBuf },
     /// Its process is gone. This handle keeps others away.
     Dead { path: PathBuf, scan: Scan },
 }
@@ -163,6 +172,9 @@ impl Found {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 other => other?,
             };
+            if !is_trusted(disk.status()?.owner) {
+                return Ok(Some(Self::Strange { path }));
+            }
             match pointer::target_of(&*disk, &path)? {
                 Some(target) => {
                     if pointer::is_stale(&**fs, &target)? {
@@ -193,6 +205,20 @@ impl Found {
     }
 }
 
+/// Whether what a user's journal says is carried out: one's own, and root's.
+fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
+}
+
+fn strange(path: &Path) -> Error {
+    let told = format!(
+        "The journal '{}' belongs to another user and is not believed: it could name any file. That user, or \
+         'tximg recover' in that user's name, can finish it; 'tximg recover --discard' drops it",
+        path.display()
+    );
+    Error::new(ErrorKind::Conflict, "recover", path, None).saying(told)
+}
+
 /// A journal can be held by who may only read it, too.
 fn open_to_hold(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Disk>> {
     match fs.open(path, OpenOptions::WRITE) {
@@ -210,7 +236,11 @@ fn drop_pointer(fs: &dyn Fs, path: &Path) {
 /// Deals with the journal of a file that is about to be opened.
 pub(crate) fn meet(fs: &Arc<dyn Fs>, real: &Path, access: Access) -> Result<Met> {
     let Some(found) = Found::behind(fs, &journal_of(real))? else { return Ok(Met::Nothing) };
-    let Found::Dead { path, scan } = found else { return Ok(Met::Nothing) };
+    let (path, scan) = match found {
+        Found::Alive => return Ok(Met::Nothing),
+        Found::Strange { path } => return Err(strange(&path)),
+        Found::Dead { path, scan } => (path, scan),
+    };
     tracing::info!(journal = %path.display(), "Found the journal of a transaction that was interrupted.");
     // A decided journal is read again by who cannot finish it.
     let again = match &scan {

@@ -311,6 +311,7 @@ impl World {
     pub(super) fn status(&self, id: FileId) -> DiskStatus {
         let content = self.content(id);
         DiskStatus {
+            owner: 0,
             kind: DiskKind::Regular,
             len: content.len(),
             allocated: content.allocated(),
