@@ -34,7 +34,7 @@ impl Explorer<'_> {
             return Ok(());
         }
         let careless = |what: String| self.failure(Promise::Careful, place, what);
-        let (made, files_before) = (fs.freeze(), files(&fs));
+        let made = fs.freeze();
         let seen: Arc<dyn Fs> = match self.broken {
             Some(Rule::ChangesAreSeen) => Arc::new(BrokenFs::blind(fs.clone(), tree.thaw())),
             _ => Arc::new(fs.clone()),
@@ -44,7 +44,7 @@ impl Explorer<'_> {
             Err(error) if error.kind() == ErrorKind::Conflict && kind.may_be_refused() => true,
             Err(error) => return Err(careless(reason(error))),
         };
-        if refused && files(&fs) != files_before {
+        if refused && files(&fs) != files(&made.thaw()) {
             return Err(careless("recovery was refused, and files are different".to_owned()));
         }
         if let Some(what) = self.harm(kind, index, &made, &fs) {

@@ -32,7 +32,7 @@ impl Budget {
     /// About so many states in all.
     pub fn of(total: usize) -> Self {
         let faults = (total / 40).clamp(4, 4000);
-        Self { states: total * 3 / 4, nested: total / 4, meddled: (total / 20).max(8), faults }
+        Self { states: total * 3 / 4, nested: total / 4, meddled: (total / 40).max(8), faults }
     }
 }
 

@@ -30,7 +30,7 @@ use jobs::{JOBS, Job, Stage, look};
 /// Kills in an ordinary run.
 const KILLS: u64 = 240;
 /// Kills of a batch over a thousand images in an ordinary run.
-const BATCH_KILLS: u64 = 4;
+const BATCH_KILLS: u64 = 3;
 /// Power cuts in an ordinary run, on each filesystem.
 const CUTS: u64 = 20;
 
