@@ -179,12 +179,9 @@ fn snapshots_show_the_image_as_it_was() {
 /// The dirty runs of a bitmap as QEMU exports it.
 fn their_bitmap(scratch: &Scratch, image: &Path, name: &str) -> Vec<Range<u64>> {
     let socket = scratch.path("socket");
-    let mut server = Command::new("qemu-nbd")
-        .args(["--read-only", "--persistent", "-f", "qcow2", "-B", name, "-k"])
-        .args([&socket, image])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("qemu-nbd is installed");
+    let mut server = Command::new("qemu-nbd");
+    server.args(["--read-only", "--persistent", "-f", "qcow2", "-B", name, "-k"]).args([&socket, image]);
+    let mut server = common::start::start(server.stdout(Stdio::null())).expect("qemu-nbd is installed");
     let deadline = Instant::now() + Duration::from_secs(20);
     while !socket.exists() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));

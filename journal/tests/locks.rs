@@ -4,6 +4,8 @@
 
 #[path = "../../tests/src/need.rs"]
 mod need;
+#[path = "../../tests/src/start.rs"]
+mod start;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -31,7 +33,7 @@ impl Drop for Holder {
 
 fn start(command: &mut Command) -> Holder {
     let name = command.get_program().to_owned();
-    Holder(command.spawn().unwrap_or_else(|error| panic!("{} is needed: {error}", name.display())))
+    Holder(start::start(command).unwrap_or_else(|error| panic!("{} is needed: {error}", name.display())))
 }
 
 fn image(format: &str) -> (tempfile::TempDir, PathBuf) {
@@ -155,7 +157,7 @@ fn qemu_img(path: &Path, claim: Claim, args: &[&str]) -> Result<(), String> {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} is needed: {error}"));
+    let output = start::output(command).unwrap_or_else(|error| panic!("{command:?} is needed: {error}"));
     if output.status.success() { Ok(()) } else { Err(String::from_utf8(output.stderr).unwrap()) }
 }
 

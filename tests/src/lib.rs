@@ -34,6 +34,7 @@ pub mod run;
 pub mod scene;
 pub mod script;
 pub mod shapes;
+pub mod start;
 pub mod suite;
 pub mod tximg;
 pub mod words;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use crate::start::start;
+
 /// The address space that every command must be content with: `ulimit -v 1048576`.
 pub const SMALL_ADDRESS_SPACE: u64 = 1 << 30;
 
@@ -153,7 +155,7 @@ impl Run {
                 })
             };
         }
-        command.spawn()
+        start(&mut command)
     }
 }
 

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use journal::{Claim, Fs, OpenOptions, RealFs};
+use testkit::start::start;
 use testkit::tximg::own;
 use testkit::{effects, need, scene, script, tximg};
 
@@ -29,7 +30,7 @@ impl Drop for Holder {
 fn qemu_io(dir: &Path, args: &[&str]) -> Holder {
     let mut command = Command::new("qemu-io");
     command.current_dir(dir).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut holder = Holder(command.spawn().unwrap());
+    let mut holder = Holder(start(&mut command).unwrap());
     holder.0.stdin.as_mut().unwrap().write_all(b"length\n").unwrap();
     let mut line = String::new();
     BufReader::new(holder.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -39,7 +40,7 @@ fn qemu_io(dir: &Path, args: &[&str]) -> Holder {
 
 /// A server that has made a file once it is ready.
 fn server(dir: &Path, program: &str, args: &[&str], ready: &str) -> Holder {
-    let holder = Holder(Command::new(program).current_dir(dir).args(args).spawn().unwrap());
+    let holder = Holder(start(Command::new(program).current_dir(dir).args(args)).unwrap());
     until(|| dir.join(ready).exists());
     holder
 }
@@ -269,7 +270,7 @@ fn qemu_img_respects_running_commands() {
         let mut command = Command::new(tximg::binary());
         // Looking whether it runs may keep it from running.
         command.current_dir(dir.path()).args(args).args(["--lock-timeout", "60"]).stdout(Stdio::null());
-        Holder(command.spawn().unwrap())
+        Holder(start(&mut command).unwrap())
     };
     let oracle = |line: &str| effects::run_oracle(dir.path(), line.split_whitespace());
 

@@ -5,6 +5,8 @@
 
 #[path = "../../../tests/src/need.rs"]
 pub mod need;
+#[path = "../../../tests/src/start.rs"]
+pub mod start;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -31,7 +33,8 @@ impl Scratch {
 
 /// Runs QEMU's qemu-img. A missing one fails the test.
 pub fn qemu_img(arguments: &[&str]) -> Output {
-    Command::new("qemu-img").args(arguments).env("LC_ALL", "C").output().expect("qemu-img is installed")
+    let mut qemu_img = Command::new("qemu-img");
+    start::output(qemu_img.args(arguments).env("LC_ALL", "C")).expect("qemu-img is installed")
 }
 
 /// Changes a qcow2 image with QEMU.
@@ -41,7 +44,7 @@ pub fn qemu_io(image: &str, commands: &[&str]) {
     for command in commands {
         qemu_io.args(["-c", command]);
     }
-    let output = qemu_io.arg(image).output().expect("qemu-io is installed");
+    let output = start::output(qemu_io.arg(image)).expect("qemu-io is installed");
     assert!(output.status.success(), "{commands:?}: {output:?}");
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "../../../tests/src/need.rs"]
 pub mod need;
+#[path = "../../../tests/src/start.rs"]
+pub mod start;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -49,7 +51,7 @@ pub fn reopen(fs: &dyn Fs, path: &Path, data_file: Option<&Path>) -> Image {
 
 /// What qemu-img prints; its failure is the test's.
 pub fn qemu_img(arguments: &[&OsStr]) -> String {
-    let output = Command::new("qemu-img").args(arguments).output().expect("qemu-img is installed");
+    let output = start::output(Command::new("qemu-img").args(arguments)).expect("qemu-img is installed");
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(output.status.success(), "qemu-img {arguments:?}: {text}");
