@@ -10,7 +10,7 @@
 //! cargo test -p testkit --test crash -- 'commit/*'          the scenarios of that name
 //! cargo test -p testkit --test crash -- --replay 'ID'       one state, as a failure names it
 //! cargo test -p testkit --test crash -- --broken 'none'     only the proof that the suite can fail
-//! TXIMG_CRASH=25000000 cargo test -p testkit --test crash   so many states
+//! TXIMG_CRASH=25000000 cargo test -p testkit --test crash   about so many, in more scenarios
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -38,7 +38,7 @@ use explore::{Budget, Explorer, Failure};
 use scenario::Scenario;
 use tally::{Report, Tally};
 
-/// States in an ordinary run.
+/// States in an ordinary run: of one deck of scenarios.
 const STATES: usize = 1_100_000;
 /// How much more than its share a scenario is asked for: many, of new files above all, have fewer
 /// different states.
@@ -48,22 +48,23 @@ const ENOUGH: usize = 20;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let scenarios = operations::all();
+    let scenarios = operations::deck(0);
     if args.iter().any(|arg| arg == "--list") {
         scenarios.iter().for_each(|scenario| println!("{}: test", scenario.name));
         return ExitCode::SUCCESS;
     }
     if let Some(place) = args.iter().position(|arg| arg == "--replay") {
-        return replay(&scenarios, args.get(place + 1).map_or("", String::as_str));
+        return replay(args.get(place + 1).map_or("", String::as_str));
     }
     let patterns: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |scenario: &&Scenario| {
-        patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern, &scenario.name))
-    };
-    let chosen: Vec<&Scenario> = scenarios.iter().filter(wanted).collect();
     let states = std::env::var("TXIMG_CRASH").ok().and_then(|text| text.parse().ok()).unwrap_or(STATES);
     let started = Instant::now();
-    let report = run(&chosen, Budget::of(states * LARGER / scenarios.len()));
+    let mut report = Report::default();
+    run(&scenarios, &patterns, states.min(STATES), &mut report);
+    for deck in 1..states.div_ceil(STATES) {
+        println!("crash: {} states in {} scenarios", report.total().all_states(), report.total().scenarios);
+        run(&operations::deck(deck), &patterns, STATES, &mut report);
+    }
     report.print(started.elapsed().as_secs_f64());
     report.failures.iter().take(ENOUGH).for_each(|failure| println!("{failure}"));
     let proves = patterns.is_empty() || args.iter().any(|arg| arg == "--broken");
@@ -71,22 +72,26 @@ fn main() -> ExitCode {
     if unseen == 0 && report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs scenarios on all cores.
-fn run(scenarios: &[&Scenario], budget: Budget) -> Report {
+/// Runs those scenarios of a deck whose names fit, on all cores, as if all were to have so many states.
+fn run(deck: &[Scenario], patterns: &[&String], states: usize, report: &mut Report) {
+    let fits = |scenario: &&Scenario| {
+        patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern, &scenario.name))
+    };
+    let budget = Budget::of(states * LARGER / deck.len());
+    let chosen: Vec<&Scenario> = deck.iter().filter(fits).collect();
     let next = AtomicUsize::new(0);
-    let report = Mutex::new(Report::default());
+    let report = Mutex::new(report);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (tally, failure) = explore(scenario, budget);
                     report.lock().unwrap().add(scenario.operation(), tally, failure);
                 }
             });
         }
     });
-    report.into_inner().unwrap()
 }
 
 /// Looks at one scenario until something is wrong.
@@ -126,8 +131,9 @@ fn unseen_breaches(scenarios: &[Scenario]) -> usize {
 }
 
 /// Looks at one state.
-fn replay(scenarios: &[Scenario], id: &str) -> ExitCode {
+fn replay(id: &str) -> ExitCode {
     let (name, place) = id.split_once('@').unwrap_or((id, ""));
+    let scenarios = operations::deck(operations::deck_of(name));
     let Some(scenario) = scenarios.iter().find(|scenario| scenario.name == name) else {
         println!("no scenario is called {name}");
         return ExitCode::FAILURE;

@@ -29,9 +29,9 @@ struct Subject {
     tree: Arc<Frozen>,
 }
 
-/// Every scenario of every operation.
-pub fn all() -> Vec<Scenario> {
-    let built = Shape::all(POOL).into_iter().map(|shape| {
+/// Every scenario of every operation; each deck has others of the same kinds.
+pub fn deck(deck: usize) -> Vec<Scenario> {
+    let built = Shape::range(deck * POOL..(deck + 1) * POOL).map(|shape| {
         let tree = shape.build().unwrap_or_else(|error| panic!("{}: {}", shape.name(), error.report()));
         Subject { shape, tree: Arc::new(tree) }
     });
@@ -40,11 +40,18 @@ pub fn all() -> Vec<Scenario> {
     for family in FAMILIES {
         let suited = subjects.iter().filter_map(|subject| family(subject).map(|made| (subject, made)));
         for (number, (subject, mut made)) in suited.take(EACH).enumerate() {
+            let number = deck * EACH + number;
             made.name = format!("{}/{number:03}-{}", made.name, subject.shape.name());
             scenarios.push(made);
         }
     }
     scenarios
+}
+
+/// The deck that a scenario of that name is in.
+pub fn deck_of(name: &str) -> usize {
+    let number = name.split(['/', '-']).find_map(|part| part.parse::<usize>().ok());
+    number.unwrap_or(0) / EACH
 }
 
 /// Makes an operation's scenario of a subject, if it is one for it.

@@ -1,6 +1,7 @@
 //! Images of many shapes, made on a simulated disk.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::path::Path;
 
 use formats::create::{CreateRequest, OptionList, OptionTable, create};
@@ -74,9 +75,9 @@ pub enum Content {
 }
 
 impl Shape {
-    /// Shapes that differ in everything, as many as asked for, always the same.
-    pub fn all(count: usize) -> Vec<Self> {
-        (0..count).map(Self::number).collect()
+    /// Shapes that differ in everything, each number always the same.
+    pub fn range(numbers: Range<usize>) -> impl Iterator<Item = Self> {
+        numbers.map(Self::number)
     }
 
     fn number(index: usize) -> Self {
