@@ -41,7 +41,9 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
         let line = shape_line(shape, &format!("resize -f {{fmt}} {line}"));
         Case::after(format!("resize/{}/{variant}", shape.name), shape.script, &line)
     };
-    CHANGES.iter().map(case).collect()
+    // Hiding so much of a backing image under clusters of 512 bytes takes qemu-img minutes.
+    let is_slow = |name: &str| name == "much-more" && shape.name == "chain/three-clusters";
+    CHANGES.iter().filter(|(variant, _)| !is_slow(variant)).map(case).collect()
 }
 
 /// Images of every version, cluster size and refcount width, with what can be in them.
