@@ -62,7 +62,8 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     run(&scenarios, &patterns, states.min(STATES), &mut report);
     for deck in 1..states.div_ceil(STATES) {
-        println!("crash: {} states in {} scenarios", report.total().all_states(), report.total().scenarios);
+        let (total, failures) = (report.total(), report.failures.len());
+        println!("crash: {} states in {} scenarios, {failures} failures", total.all_states(), total.scenarios);
         run(&operations::deck(deck), &patterns, STATES, &mut report);
     }
     report.print(started.elapsed().as_secs_f64());
