@@ -39,14 +39,17 @@ pub mod numbers;
 pub mod open;
 pub mod options;
 mod overlay;
+mod paged_table;
 pub mod probe;
 pub mod qcow2;
 pub mod raw;
+mod registry;
 pub mod repair;
 pub mod resize;
 pub mod shown;
 pub mod snapshots;
 pub mod units;
+mod vdi;
 
 pub use amend::{Amend, Amendment};
 pub use bitmaps::{BitmapWriter, Recording};

@@ -34,6 +34,7 @@ use crate::qcow2::Qcow2;
 use crate::qcow2::create::{Parameters, lay_out};
 use crate::qcow2::session::Files;
 use crate::raw::{Raw, SECTOR};
+use crate::registry::{self, Registered};
 use crate::shown::shown;
 use crate::{Durability, Error, Format, Image, OpenContext, Result};
 
@@ -128,7 +129,12 @@ pub fn create(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<N
     match request.format {
         Format::Raw => create_raw(context, request),
         Format::Qcow2 => create_qcow2(context, request),
-        other => Err(Error::unsupported(format!("Creating images of format '{other}' is not supported yet"))),
+        other => match registry::find(other) {
+            Some(registered) => create_registered(context, request, registered),
+            None => {
+                Err(Error::unsupported(format!("Creating images of format '{other}' is not supported yet")))
+            }
+        },
     }
 }
 
@@ -181,6 +187,17 @@ fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<N
     })?;
     let driver = Raw::whole(disk, Access::Write)?;
     let image = Image::new(shown(request.target.as_ref()), Box::new(driver), None);
+    Ok(NewImage { image, drafts: vec![draft] })
+}
+
+fn create_registered(
+    context: &OpenContext<'_>,
+    request: CreateRequest<'_>,
+    registered: &Registered,
+) -> Result<NewImage> {
+    let draft = begin(context, &request, request.target)?;
+    let driver = (registered.create)(request.options, draft.disk())?;
+    let image = Image::new(shown(request.target.as_ref()), driver, None);
     Ok(NewImage { image, drafts: vec![draft] })
 }
 

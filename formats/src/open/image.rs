@@ -25,7 +25,7 @@ use crate::raw::Raw;
 use crate::shown::{shown, shown_bytes};
 use crate::{
     BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, notice,
-    probe,
+    probe, registry,
 };
 
 /// How many images a chain may have. QEMU has no such limit: it ends when files or memory run out.
@@ -132,6 +132,10 @@ impl Opener<'_> {
                 qcow2.check(&driven.0)?;
                 Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
             }
+            FormatOptions::Plain(format) => {
+                let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
+                Driven { driver: (registered.open)(disk, &self.flags)?, children, identity: None }
+            }
             FormatOptions::Unsupported(format) => return Err(not_supported(format.name())),
             FormatOptions::Probe => return Err(not_supported(Format::Raw.name())),
         };
@@ -190,7 +194,7 @@ impl Opener<'_> {
                 None
             }
         };
-        if matches!(options.format, FormatOptions::Raw(_)) {
+        if matches!(options.format, FormatOptions::Raw(_) | FormatOptions::Plain(_)) {
             options.unknown.put_subtree("data-file", std::mem::take(&mut options.data_file));
         }
         if let Some(key) = options.unknown.first_key() {
@@ -207,7 +211,7 @@ impl Opener<'_> {
         if behind.driver.backing().is_none() && overrides.is_empty() {
             return Ok(None);
         }
-        if behind.driver.format() == Format::Raw {
+        if behind.driver.format() == Format::Raw || registry::find(behind.driver.format()).is_some() {
             return Err(Error::invalid("Driver doesn't support backing files"));
         }
         let image =

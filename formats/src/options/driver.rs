@@ -3,7 +3,7 @@
 use super::dict::{Dict, Scalar};
 use super::qcow2::Qcow2Options;
 use super::take;
-use crate::{Error, Format, Result};
+use crate::{Error, Format, Result, registry};
 
 /// A driver that a name can mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +208,8 @@ pub enum FormatOptions {
     Raw(RawOptions),
     /// qcow2.
     Qcow2(Qcow2Options),
+    /// A format of the registry, which can be told nothing.
+    Plain(Format),
     /// A format without a driver yet.
     Unsupported(Format),
 }
@@ -218,6 +220,7 @@ impl FormatOptions {
         match format {
             Format::Raw => RawOptions::take(options).map(Self::Raw),
             Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
+            other if registry::find(other).is_some() => Ok(Self::Plain(other)),
             other => Ok(Self::Unsupported(other)),
         }
     }
@@ -229,7 +232,7 @@ impl FormatOptions {
         match self {
             Self::Raw(raw) => &raw.spelled,
             Self::Qcow2(qcow2) => &qcow2.spelled,
-            Self::Probe | Self::Unsupported(_) => &[],
+            Self::Probe | Self::Plain(_) | Self::Unsupported(_) => &[],
         }
     }
 }

@@ -1,0 +1,31 @@
+//! The formats that get in by registration: each in a folder of its own, with a line here.
+//!
+//! They have one file, no options of their own when they are opened, and nothing behind them.
+
+use std::sync::Arc;
+
+use journal::Disk;
+
+use crate::create::CreateOptions;
+use crate::{Driver, Format, OpenFlags, Result, vdi};
+
+/// A driver over its file, if there could be one.
+pub(crate) type Opened = Result<Box<dyn Driver>>;
+
+/// A format, and how its images are opened and made.
+pub(crate) struct Registered {
+    /// The format.
+    pub(crate) format: Format,
+    /// Opens an image.
+    pub(crate) open: fn(Arc<dyn Disk>, &OpenFlags) -> Opened,
+    /// Lays out a new image in an empty file, and opens it for writing.
+    pub(crate) create: fn(&CreateOptions, Arc<dyn Disk>) -> Opened,
+}
+
+/// All of them.
+const FORMATS: &[Registered] = &[vdi::REGISTERED];
+
+/// How a format is opened and made, if it is one of these.
+pub(crate) fn find(format: Format) -> Option<&'static Registered> {
+    FORMATS.iter().find(|registered| registered.format == format)
+}
