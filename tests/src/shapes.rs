@@ -62,6 +62,28 @@ pub const RAW: &[Shape] = &[
     raw("raw/huge", "sparse a.raw 8T\nio -f raw a.raw | write -P 6 7T 64k").with(Traits::HUGE),
 ];
 
+const fn vdi(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.vdi", format: "vdi", traits: Traits::PLAIN, script }
+}
+
+/// VDI: dynamic and static.
+pub const VDI: &[Shape] = &[
+    vdi("vdi/empty", "img create -f vdi a.vdi 8M"),
+    vdi("vdi/nothing", "img create -f vdi a.vdi 0"),
+    vdi("vdi/odd-size", "img create -f vdi a.vdi 2500001\nio -f vdi a.vdi | write -P 1 2M 1k"),
+    vdi("vdi/static", "img create -f vdi -o static=on a.vdi 4M\nio -f vdi a.vdi | write -P 1 1M 64k"),
+    vdi("vdi/dense", "noise n.raw 3M 1\nimg convert -f raw -O vdi n.raw a.vdi"),
+    vdi(
+        "vdi/fragmented",
+        "img create -f vdi a.vdi 12M
+         io -f vdi a.vdi | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k | write -z 7M 1M",
+    ),
+    vdi(
+        "vdi/discarded",
+        "img create -f vdi a.vdi 4M\nio -f vdi a.vdi | write -P 1 1M 1M\npoke a.vdi @512:4 = 0xfeffffff",
+    ),
+];
+
 /// qcow2 without anything behind it.
 pub const QCOW2: &[Shape] = &[
     qcow2("qcow2/empty", "img create -f qcow2 a.qcow2 8M"),
@@ -495,7 +517,7 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
+    [RAW, VDI, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
 }
 
 /// Those that commands change, without some that take the oracle seconds, or that are repaired before

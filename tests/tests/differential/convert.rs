@@ -4,7 +4,7 @@ use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
-const TARGETS: [(&str, &str); 9] = [
+const TARGETS: [(&str, &str); 11] = [
     ("raw", "-O raw"),
     ("qcow2", "-O qcow2"),
     ("v2", "-O qcow2 -o compat=0.10"),
@@ -14,6 +14,8 @@ const TARGETS: [(&str, &str); 9] = [
     ("zlib", "-c -O qcow2"),
     ("zstd", "-c -O qcow2 -o compression_type=zstd"),
     ("unordered", "-O qcow2 -W -m 16"),
+    ("vdi", "-O vdi"),
+    ("vdi-static", "-O vdi -o static=on"),
 ];
 
 pub fn cases() -> Vec<Case> {
@@ -185,6 +187,10 @@ fn existing_targets() -> Vec<Case> {
         ("raw-small", "noise out 1M 1"),
         ("raw-large", "noise out 5M 1"),
         ("raw-empty", "sparse out 4M"),
+        ("vdi", "noise n 4M 1\nimg convert -f raw -O vdi n out\nremove n"),
+        ("vdi-empty", "img create -f vdi out 4M"),
+        ("vdi-large", "img create -f vdi out 9M\nio -f vdi out | write -P 9 0 8M"),
+        ("vdi-static", "img create -f vdi -o static=on out 4M\nio -f vdi out | write -P 9 1M 2M"),
         ("qcow2", "noise n 4M 1\nimg convert -f raw -O qcow2 n out\nremove n"),
         ("qcow2-large", "img create -f qcow2 out 9M\nio -f qcow2 out | write -P 9 0 9M"),
         ("qcow2-small", "img create -f qcow2 out 1M"),
@@ -227,7 +233,8 @@ fn existing_targets() -> Vec<Case> {
             if *option == "kept-zero" && !target.ends_with("empty") {
                 continue;
             }
-            let format = if target.starts_with("qcow2") { "qcow2" } else { "raw" };
+            let known = ["qcow2", "vdi"].into_iter().find(|format| target.starts_with(format));
+            let format = known.unwrap_or("raw");
             let line = format!("convert {options}-O {format} a.qcow2 out");
             let setup = format!("{SOURCE}\n{setup}");
             all.push(Case::after(format!("convert/existing/{target}/{option}"), setup, &line));

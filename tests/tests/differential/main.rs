@@ -25,6 +25,7 @@ mod repair;
 mod resize;
 mod snapshot;
 mod usage;
+mod vdi;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -84,6 +85,7 @@ fn sample(cases: Vec<Case>) -> Vec<Case> {
 fn cases() -> Vec<Case> {
     let families = [
         usage::cases,
+        vdi::cases,
         blockopts::cases,
         options::cases,
         create::cases,
