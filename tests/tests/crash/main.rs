@@ -63,7 +63,11 @@ fn main() -> ExitCode {
     run(&scenarios, &patterns, states.min(STATES), &mut report);
     for deck in 1..states.div_ceil(STATES) {
         let (total, failures) = (report.total(), report.failures.len());
-        println!("crash: {} states in {} scenarios, {failures} failures", total.all_states(), total.scenarios);
+        println!(
+            "crash: {} states in {} scenarios, {failures} failures",
+            total.all_states(),
+            total.scenarios
+        );
         run(&operations::deck(deck), &patterns, STATES, &mut report);
     }
     report.print(started.elapsed().as_secs_f64());

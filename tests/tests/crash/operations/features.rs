@@ -17,7 +17,8 @@ pub fn resize_grow(subject: &Subject) -> Option<Scenario> {
         1 if shape.chain == Chain::None => Preallocation::Metadata,
         _ => Preallocation::Off,
     };
-    (shape.version == 3 || shape.snapshots == 0)
+    // Version 2 can neither grow under snapshots nor hide what a longer backing image has.
+    (shape.version == 3 || shape.snapshots == 0 && shape.chain != Chain::Longer)
         .then(|| resize(subject, "resize", Change::By(more), preallocation))
 }
 
