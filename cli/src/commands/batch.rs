@@ -81,15 +81,17 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a batch is no image, and may come through a pipe")]
 fn read(name: &OsStr) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
-    let read = if name == "-" {
-        io::stdin().lock().take(MAX_SIZE + 1).read_to_end(&mut text).map(|_| text)
+    let source: io::Result<Box<dyn Read>> = if name == "-" {
+        Ok(Box::new(io::stdin().lock()))
     } else {
-        std::fs::read(name)
+        std::fs::File::open(name).map(|file| Box::new(file) as _)
     };
+    let read = source.and_then(|source| source.take(MAX_SIZE + 1).read_to_end(&mut text));
     let failed = |reason: String| Failure::message(format!("Could not read '{}': {reason}", shown(name)));
-    let text = read.map_err(|error| failed(journal::reason(&error)))?;
+    read.map_err(|error| failed(journal::reason(&error)))?;
     if text.len() as u64 > MAX_SIZE {
         return Err(failed(format!("A batch has at most {MAX_SIZE} bytes")));
     }
