@@ -49,7 +49,9 @@ pub mod resize;
 pub mod shown;
 pub mod snapshots;
 pub mod units;
+mod uuid;
 mod vdi;
+pub mod vpc;
 
 pub use amend::{Amend, Amendment};
 pub use bitmaps::{BitmapWriter, Recording};

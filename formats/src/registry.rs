@@ -7,7 +7,7 @@ use std::sync::Arc;
 use journal::Disk;
 
 use crate::create::CreateOptions;
-use crate::{Driver, Format, OpenFlags, Result, vdi};
+use crate::{Driver, Format, OpenFlags, Result, vdi, vpc};
 
 /// A driver over its file, if there could be one.
 pub(crate) type Opened = Result<Box<dyn Driver>>;
@@ -23,7 +23,7 @@ pub(crate) struct Registered {
 }
 
 /// All of them.
-const FORMATS: &[Registered] = &[vdi::REGISTERED];
+const FORMATS: &[Registered] = &[vdi::REGISTERED, vpc::REGISTERED];
 
 /// How a format is opened and made, if it is one of these.
 pub(crate) fn find(format: Format) -> Option<&'static Registered> {

@@ -67,8 +67,13 @@ pub fn everything(fs: &SimFs) -> Answers {
 
 /// Opens the image of a tree as qcow2.
 pub fn open(fs: &SimFs, flags: OpenFlags) -> Result<Image> {
+    open_as(fs, "qcow2", flags)
+}
+
+/// Opens the image of a tree as one of a format.
+pub fn open_as(fs: &SimFs, format: &str, flags: OpenFlags) -> Result<Image> {
     let context = OpenContext { fs, gate: &PermissiveGate };
-    formats::open_filename(&context, OsStr::new(IMAGE), Some("qcow2"), flags)
+    formats::open_filename(&context, OsStr::new(IMAGE), Some(format), flags)
 }
 
 /// The map, the data, the snapshots and the bitmaps.

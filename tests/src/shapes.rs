@@ -84,6 +84,26 @@ pub const VDI: &[Shape] = &[
     ),
 ];
 
+const fn vpc(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.vhd", format: "vpc", traits: Traits::PLAIN, script }
+}
+
+/// VPC: dynamic and fixed.
+pub const VPC: &[Shape] = &[
+    vpc("vpc/empty", "img create -f vpc a.vhd 8M"),
+    vpc("vpc/nothing", "img create -f vpc a.vhd 0"),
+    vpc("vpc/odd-size", "img create -f vpc a.vhd 2500001\nio -f vpc a.vhd | write -P 1 2M 1k"),
+    vpc("vpc/forced", "img create -f vpc -o force_size=on a.vhd 2500001\nio -f vpc a.vhd | write -P 1 2M 1k"),
+    vpc("vpc/fixed", "img create -f vpc -o subformat=fixed a.vhd 4M\nio -f vpc a.vhd | write -P 1 1M 64k"),
+    vpc("vpc/dense", "noise n.raw 3M 1\nimg convert -f raw -O vpc n.raw a.vhd"),
+    vpc(
+        "vpc/fragmented",
+        "img create -f vpc a.vhd 12M
+         io -f vpc a.vhd | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k | write -z 7M 1M",
+    ),
+    vpc("vpc/large", "img create -f vpc a.vhd 200G\nio -f vpc a.vhd | write -P 1 199G 64k").with(Traits::HUGE),
+];
+
 /// qcow2 without anything behind it.
 pub const QCOW2: &[Shape] = &[
     qcow2("qcow2/empty", "img create -f qcow2 a.qcow2 8M"),
@@ -517,7 +537,7 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, VDI, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
+    [RAW, VDI, VPC, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
 }
 
 /// Those that commands change, without some that take the oracle seconds, or that are repaired before

@@ -15,7 +15,7 @@ use testkit::effects::{both, run_oracle, run_tximg};
 use testkit::{content, scene, tximg};
 
 /// Formats that tximg reads; of all others it must say that it does not yet.
-const SUPPORTED: [&str; 3] = ["raw", "qcow2", "vdi"];
+const SUPPORTED: [&str; 4] = ["raw", "qcow2", "vdi", "vpc"];
 
 #[test]
 fn every_sample_is_read_or_refused() {

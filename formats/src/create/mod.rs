@@ -196,6 +196,10 @@ fn create_registered(
     registered: &Registered,
 ) -> Result<NewImage> {
     let draft = begin(context, &request, request.target)?;
+    // It is the file that is asked for that, and while it is empty.
+    if Preallocation::from_options(request.options)? == Preallocation::Metadata {
+        return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
+    }
     let driver = (registered.create)(request.options, draft.disk())?;
     let image = Image::new(shown(request.target.as_ref()), driver, None);
     Ok(NewImage { image, drafts: vec![draft] })

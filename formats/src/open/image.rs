@@ -23,6 +23,7 @@ use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
 use crate::shown::{shown, shown_bytes};
+use crate::vpc::Vpc;
 use crate::{
     BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, notice,
     probe, registry,
@@ -132,6 +133,10 @@ impl Opener<'_> {
                 qcow2.check(&driven.0)?;
                 Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
             }
+            FormatOptions::Vpc(vpc) => {
+                let driver = Box::new(Vpc::open(disk, vpc, &self.flags)?);
+                Driven { driver, children, identity: None }
+            }
             FormatOptions::Plain(format) => {
                 let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
                 Driven { driver: (registered.open)(disk, &self.flags)?, children, identity: None }
@@ -194,7 +199,7 @@ impl Opener<'_> {
                 None
             }
         };
-        if matches!(options.format, FormatOptions::Raw(_) | FormatOptions::Plain(_)) {
+        if matches!(options.format, FormatOptions::Raw(_) | FormatOptions::Vpc(_) | FormatOptions::Plain(_)) {
             options.unknown.put_subtree("data-file", std::mem::take(&mut options.data_file));
         }
         if let Some(key) = options.unknown.first_key() {

@@ -3,6 +3,7 @@
 use super::dict::{Dict, Scalar};
 use super::qcow2::Qcow2Options;
 use super::take;
+use super::vpc::VpcOptions;
 use crate::{Error, Format, Result, registry};
 
 /// A driver that a name can mean.
@@ -208,6 +209,8 @@ pub enum FormatOptions {
     Raw(RawOptions),
     /// qcow2.
     Qcow2(Qcow2Options),
+    /// VPC.
+    Vpc(VpcOptions),
     /// A format of the registry, which can be told nothing.
     Plain(Format),
     /// A format without a driver yet.
@@ -220,6 +223,7 @@ impl FormatOptions {
         match format {
             Format::Raw => RawOptions::take(options).map(Self::Raw),
             Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
+            Format::Vpc => VpcOptions::take(options).map(Self::Vpc),
             other if registry::find(other).is_some() => Ok(Self::Plain(other)),
             other => Ok(Self::Unsupported(other)),
         }
@@ -232,6 +236,7 @@ impl FormatOptions {
         match self {
             Self::Raw(raw) => &raw.spelled,
             Self::Qcow2(qcow2) => &qcow2.spelled,
+            Self::Vpc(vpc) => &vpc.spelled,
             Self::Probe | Self::Plain(_) | Self::Unsupported(_) => &[],
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! * [`json`], [`image_opts`]: the two notations. Pure functions of untrusted text.
 //! * [`name`]: protocols in file names, and names relative to other names.
-//! * [`node`]: the tree. [`driver`], [`qcow2`]: what each driver can be told.
+//! * [`node`]: the tree. [`driver`], [`qcow2`], [`vpc`]: what each driver can be told.
 //!
 //! A key that no driver knows is refused when its node has been opened, as QEMU does it: only then is it
 //! certain which driver a probed image has.
@@ -25,8 +25,10 @@ pub mod name;
 pub mod node;
 pub mod qcow2;
 mod take;
+pub mod vpc;
 
 pub use dict::{Dict, Scalar};
 pub use driver::{DriverName, FileOptions, FormatOptions, GenericOptions, RawOptions};
 pub use node::{Backing, FormatNode, ImageOptions, NodeOptions, ParsedNode, ProtocolNode, Slot};
 pub use qcow2::Qcow2Options;
+pub use vpc::VpcOptions;

@@ -1,6 +1,5 @@
 //! New VDI images.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use journal::{Access, Disk};
@@ -9,19 +8,15 @@ use zerocopy::little_endian::U32;
 
 use super::Vdi;
 use super::header::{Header, TABLE_OFFSET, UNALLOCATED};
-use crate::create::{CreateOptions, Preallocation};
+use crate::create::CreateOptions;
 use crate::paged_table::PAGE_ENTRIES;
 use crate::raw::sectors;
-use crate::{Driver, Error, OpenFlags, Result};
+use crate::{Driver, OpenFlags, Result, uuid};
 
 /// Lays out an image in an empty file.
 pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box<dyn Driver>> {
-    // It is the file that is asked for that, and while it is empty.
-    if Preallocation::from_options(options)? == Preallocation::Metadata {
-        return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
-    }
     let header = Header::new(options.size().unwrap_or(0), options.flag("static"))?;
-    disk.write_at(0, &header.to_bytes(new_uuid(), new_uuid()))?;
+    disk.write_at(0, &header.to_bytes(uuid::to_guid(uuid::random()), uuid::to_guid(uuid::random())))?;
     write_table(&header, &*disk)?;
     let end = if header.is_static { header.host(header.blocks) } else { header.data_offset };
     disk.set_len(end)?;
@@ -41,14 +36,4 @@ fn write_table(header: &Header, disk: &dyn Disk) -> Result<()> {
     // What is left of the last sector is part of the table's room.
     let end = TABLE_OFFSET + u64::from(header.blocks) * 4;
     Ok(disk.set_len(sectors(end))?)
-}
-
-/// A random UUID, version 4.
-fn new_uuid() -> [u8; 16] {
-    let random = || RandomState::new().hash_one(std::process::id());
-    let mut uuid = (u128::from(random()) << 64 | u128::from(random())).to_le_bytes();
-    // The first three fields are stored with their low byte first.
-    uuid[7] = uuid[7] & 0x0f | 0x40;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    uuid
 }

@@ -14,6 +14,11 @@ use testkit::{scene, script, shapes};
 /// Targets whose input is a whole image.
 const IMAGE_TARGETS: [&str; 5] = ["header", "tables", "snapshots", "bitmaps", "check"];
 
+/// Formats with a target of their own, which is called as they are.
+const OTHER_FORMATS: [&str; 1] = ["vpc"];
+/// Longer inputs are made too slowly.
+const LARGEST_SEED: usize = 64 << 10;
+
 /// The first byte says how the rest is read, as the target `options` does.
 const OPTIONS: [(u8, &str); 9] = [
     (0, r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"/a.qcow2"},"backing":null}"#),
@@ -53,6 +58,13 @@ fn images(corpus: &Path) -> io::Result<()> {
         let bytes = fs::read(scene::fixture(shape).join(shape.image))?;
         for target in IMAGE_TARGETS {
             put(corpus, target, &shape.name.replace('/', "-"), &bytes)?;
+        }
+    }
+    let others = shapes::readable().filter(|shape| OTHER_FORMATS.contains(&shape.format));
+    for shape in others {
+        let bytes = fs::read(scene::fixture(shape).join(shape.image))?;
+        if bytes.len() <= LARGEST_SEED {
+            put(corpus, shape.format, &shape.name.replace('/', "-"), &bytes)?;
         }
     }
     Ok(())

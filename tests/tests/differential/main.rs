@@ -26,6 +26,7 @@ mod resize;
 mod snapshot;
 mod usage;
 mod vdi;
+mod vpc;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -86,6 +87,7 @@ fn cases() -> Vec<Case> {
     let families = [
         usage::cases,
         vdi::cases,
+        vpc::cases,
         blockopts::cases,
         options::cases,
         create::cases,

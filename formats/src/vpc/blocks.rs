@@ -1,0 +1,97 @@
+//! The blocks of a dynamic disk: the table that finds them, and where free space begins.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use journal::Disk;
+use zerocopy::big_endian::U32;
+
+use super::footer::{COOKIE, FOOTER_SIZE};
+use super::header::{Header, UNALLOCATED};
+use crate::error::ResultExt;
+use crate::paged_table::{Bits, PagedTable};
+use crate::raw::{SECTOR, sectors};
+use crate::{Error, Result};
+
+/// Entries that are looked at at a time when an image is opened.
+const SCANNED: u64 = 64 << 10;
+
+/// The blocks of a dynamic disk.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    pub(super) header: Header,
+    pub(super) table: PagedTable<U32>,
+    state: Mutex<State>,
+}
+
+/// What changes as an image is written.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Where the next block goes, and the footer until then.
+    pub(super) free: u64,
+    /// What is here or behind is not the committed image's.
+    pub(super) fresh_from: u64,
+    /// Whether the footer has to move behind new blocks.
+    pub(super) has_grown: bool,
+    /// Blocks in whose bitmap all sectors are known to be in use.
+    pub(super) full: Bits,
+}
+
+impl Blocks {
+    /// The blocks behind a header, if the file is long enough to hold them.
+    pub(super) fn open(header: Header, disk: &Arc<dyn Disk>) -> Result<Self> {
+        let len = sectors(disk.len()?);
+        let end = end_of_blocks(&header, &**disk, len)?;
+        if end > len {
+            return Err(Error::corrupt(
+                "block-vpc: free_data_block_offset points after the end of file. The image has been truncated.",
+            ));
+        }
+        // What is behind the blocks of a file without a footer at its end was never finished.
+        let free = match len.checked_sub(FOOTER_SIZE) {
+            Some(at) if at >= end && is_footer(&**disk, at)? => at,
+            _ => end,
+        };
+        let table = PagedTable::new(Arc::clone(disk), header.table_offset, header.entries.into());
+        let state = State { free, fresh_from: free + FOOTER_SIZE, has_grown: false, full: Bits::default() };
+        Ok(Self { header, table, state: Mutex::new(state) })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a guest block is in the file, its bitmap first, if it is there.
+    pub(super) fn host(&self, block: u64) -> Result<Option<u64>> {
+        let entry = self.table.get(block)?.get();
+        Ok((entry != UNALLOCATED).then(|| u64::from(entry) * SECTOR))
+    }
+}
+
+fn is_footer(disk: &dyn Disk, at: u64) -> Result<bool> {
+    let mut start = [0; COOKIE.len()];
+    disk.read_padded(at, &mut start)?;
+    Ok(start == COOKIE)
+}
+
+/// Where the last block ends, or the table if it is behind all blocks.
+fn end_of_blocks(header: &Header, disk: &dyn Disk, len: u64) -> Result<u64> {
+    let mut end = header.table_end();
+    let mut index = 0;
+    let entries = u64::from(header.entries);
+    // What lies past the end of the file is not looked at: the answer is known.
+    while index < entries && end <= len {
+        let count = SCANNED.min(entries - index);
+        let mut bytes = vec![0; count as usize * size_of::<U32>()];
+        let at = header.table_offset.saturating_add(index * 4);
+        disk.read_padded(at, &mut bytes).context(|| "Error reading pagetable".to_owned())?;
+        let used = bytes
+            .chunks_exact(4)
+            .filter_map(|entry| entry.try_into().ok().map(u32::from_be_bytes))
+            .filter(|&entry| entry != UNALLOCATED);
+        if let Some(last) = used.max() {
+            end = end.max(u64::from(last) * SECTOR + header.stride());
+        }
+        index += count;
+    }
+    Ok(end)
+}

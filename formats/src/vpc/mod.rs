@@ -1,0 +1,183 @@
+//! VPC, also called VHD: the disks of Virtual PC, of Hyper-V before VHDX, and of Azure.
+//!
+//! ```text
+//!   fixed:    the guest's bytes │ footer
+//!   dynamic:  footer │ header │ table │ (bitmap │ block)… │ footer
+//! ```
+//!
+//! Blocks have no order; the footer at the end makes way for the next one.
+
+mod blocks;
+mod create;
+mod footer;
+mod geometry;
+mod header;
+mod writer;
+
+use std::sync::Arc;
+
+use journal::{Access, Disk};
+use zerocopy::{FromZeros, IntoBytes};
+
+use self::blocks::Blocks;
+use self::footer::{FOOTER_SIZE, Kind, RawFooter};
+pub use self::geometry::SizeIn;
+use self::header::{HEADER_SIZE, Header, RawHeader};
+use crate::error::ResultExt;
+use crate::options::VpcOptions;
+use crate::paged_table::PAGE_ENTRIES;
+use crate::raw::sectors;
+use crate::registry::Registered;
+use crate::{
+    Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping, OpenFlags,
+    Result, Target, Writer,
+};
+
+/// How the format gets in.
+pub(crate) const REGISTERED: Registered = Registered {
+    format: Format::Vpc,
+    open: |disk, flags| Ok(Box::new(Vpc::open(disk, &VpcOptions::default(), flags)?)),
+    create: create::create,
+};
+
+/// A VPC image.
+#[derive(Debug)]
+pub struct Vpc {
+    footer: RawFooter,
+    size: u64,
+    layout: Layout,
+    /// For what goes where the committed image does not look.
+    disk: Arc<dyn Disk>,
+    /// For what replaces something.
+    in_place: Arc<dyn Disk>,
+    access: Access,
+}
+
+/// Where the guest's bytes are.
+#[derive(Debug)]
+enum Layout {
+    /// In the file as they are.
+    Fixed {
+        /// Bytes of the file before the footer.
+        room: u64,
+    },
+    /// In blocks.
+    Dynamic(Blocks),
+}
+
+impl Vpc {
+    /// An image in a file.
+    pub fn open(disk: Arc<dyn Disk>, options: &VpcOptions, flags: &OpenFlags) -> Result<Self> {
+        let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));
+        let at_start = read_footer(&*in_place, 0).context(|| "Unable to read VHD header".to_owned())?;
+        // Of an empty disk the footer is all there is.
+        let at_start = at_start.filter(|footer| footer.kind() != Kind::Fixed || !is_footer_alone(&*in_place));
+        let Some(footer) = at_start else {
+            let (footer, at) = footer_of_fixed(&*in_place)?;
+            footer.check()?;
+            let size = footer.size(options.size_in)?;
+            let layout = Layout::Fixed { room: at };
+            return Ok(Self { footer, size, layout, disk, in_place, access: flags.access });
+        };
+        footer.check()?;
+        let size = footer.size(options.size_in)?;
+        let blocks = Blocks::open(read_header(&*in_place, &footer, size)?, &in_place)?;
+        // A fixed disk with all this before it is nothing that can be written.
+        let layout =
+            if footer.kind() == Kind::Fixed { Layout::Fixed { room: 0 } } else { Layout::Dynamic(blocks) };
+        Ok(Self { footer, size, layout, disk, in_place, access: flags.access })
+    }
+}
+
+fn read_footer(disk: &dyn Disk, at: u64) -> Result<Option<RawFooter>> {
+    let mut bytes = [0; FOOTER_SIZE as usize];
+    disk.read_padded(at, &mut bytes)?;
+    Ok(RawFooter::recognise(bytes))
+}
+
+fn is_footer_alone(disk: &dyn Disk) -> bool {
+    disk.len().is_ok_and(|len| len == FOOTER_SIZE)
+}
+
+/// A fixed disk has its only footer at the end of the file. The footer, and where it is.
+fn footer_of_fixed(disk: &dyn Disk) -> Result<(RawFooter, u64)> {
+    let len = sectors(disk.len()?);
+    let at = len.checked_sub(FOOTER_SIZE).ok_or_else(|| Error::corrupt("File too small for a VHD header"))?;
+    let footer = read_footer(disk, at)?.filter(|footer| footer.kind() == Kind::Fixed);
+    footer.map(|footer| (footer, at)).ok_or_else(|| Error::invalid("invalid VPC image"))
+}
+
+fn read_header(disk: &dyn Disk, footer: &RawFooter, size: u64) -> Result<Header> {
+    let unreadable = || "Error reading dynamic VHD header".to_owned();
+    let at = footer.data_offset.get();
+    if at > crate::resize::MAX_DISK_SIZE - HEADER_SIZE {
+        return Err(Error::corrupt(unreadable()));
+    }
+    let mut raw = RawHeader::new_zeroed();
+    disk.read_padded(at, raw.as_mut_bytes()).context(unreadable)?;
+    Header::parse(&raw, size)
+}
+
+impl Blocks {
+    /// What stands behind guest bytes.
+    fn map(&self, disk: &Arc<dyn Disk>, at: u64, len: u64) -> Result<Mapping> {
+        let block_size = self.header.block_size;
+        let (first, within) = (at / block_size, at % block_size);
+        let last = (at + len - 1) / block_size;
+        // No further than the table's page: who asks may need only a little of it.
+        let last = last.min((first / PAGE_ENTRIES + 1) * PAGE_ENTRIES - 1);
+        let start = self.host(first)?;
+        let mut next = first + 1;
+        // Blocks with data are told one by one: each has its bitmap before it.
+        while start.is_none() && next <= last && self.host(next)?.is_none() {
+            next += 1;
+        }
+        let len = len.min(next * block_size - at);
+        let target = match start {
+            Some(host) => Target::Data {
+                disk: Arc::clone(disk),
+                offset: HostOffset(host + self.header.bitmap_size() + within),
+                holes: Holes::Ignored,
+            },
+            None => Target::Zero { host: None },
+        };
+        Ok(Mapping { len, target })
+    }
+}
+
+impl Driver for Vpc {
+    fn format(&self) -> Format {
+        Format::Vpc
+    }
+
+    fn virtual_size(&self) -> u64 {
+        self.size
+    }
+
+    fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {
+        match &self.layout {
+            Layout::Fixed { .. } => {
+                let disk = Arc::clone(&self.in_place);
+                let target = Target::Data { disk, offset: HostOffset(at.0), holes: Holes::Zero };
+                Ok(Mapping { len, target })
+            }
+            Layout::Dynamic(blocks) => blocks.map(&self.in_place, at.0, len),
+        }
+    }
+
+    fn details(&self) -> Result<FormatDetails> {
+        let cluster_size = match &self.layout {
+            Layout::Fixed { .. } => None,
+            Layout::Dynamic(blocks) => Some(blocks.header.block_size),
+        };
+        Ok(FormatDetails { cluster_size, dirty: Some(false), ..FormatDetails::default() })
+    }
+
+    fn files(&self) -> Vec<ImageFile> {
+        vec![ImageFile { role: "file".to_owned(), disk: Arc::clone(&self.disk), name: Vec::new() }]
+    }
+
+    fn writer(&self) -> Option<&dyn Writer> {
+        (self.access == Access::Write).then_some(self as _)
+    }
+}
