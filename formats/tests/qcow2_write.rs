@@ -175,3 +175,34 @@ fn a_small_change_moves_few_refcount_blocks() {
     let written = fs.log().len() - before;
     assert!(written < 32, "{written} changes of the file");
 }
+
+/// A small session does not look through all reference counts for free clusters, a large one uses
+/// those that are far from either end of the file.
+#[test]
+fn room_in_the_middle_of_a_file_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, size) = (directory.path().join("image.qcow2"), 4 << 20);
+    // A block counts 256 clusters, which are 128 KiB: there are more than thirty.
+    let new = begin(&RealFs, &path, "cluster_size=512", size);
+    let mut model = vec![b'd'; size as usize];
+    engine::write(new.image(), 0, Write::Data(&model)).unwrap();
+    new.publish().unwrap();
+    let change = |model: &mut [u8], at: u64, len: u64, value: Option<u8>| {
+        let image = reopen(&RealFs, &path, None);
+        let how = Zeroing::Unmap;
+        let write = match value {
+            Some(value) => engine::write(&image, at, Write::Data(&vec![value; len as usize])),
+            None => engine::write(&image, at, Write::Zeroes { len, how }),
+        };
+        write.unwrap();
+        image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+        model[at as usize..(at + len) as usize].fill(value.unwrap_or_default());
+        judge(&path, model, "changed");
+        std::fs::metadata(&path).unwrap().len()
+    };
+    let before = change(&mut model, 2 << 20, 512 << 10, None);
+    let small = change(&mut model, 0, 2048, Some(b's'));
+    assert!(small <= before + (16 << 10), "from {before} to {small} bytes");
+    let large = change(&mut model, 0, 256 << 10, Some(b'l'));
+    assert!(large <= small + (64 << 10), "from {small} to {large} bytes");
+}

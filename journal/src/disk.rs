@@ -50,6 +50,12 @@ pub trait Disk: Debug + Send + Sync {
         self.write_at(offset, buf)
     }
 
+    /// Writes what replaces bytes that were just read, and starts to make it durable: a
+    /// [`Disk::sync`] soon after has less to wait for.
+    fn write_early_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        self.write_at(offset, buf)
+    }
+
     /// Cuts or grows the file; a grown part reads as zeroes. Fails on a device unless `len` fits.
     fn set_len(&self, len: u64) -> Result<()>;
 

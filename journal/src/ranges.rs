@@ -21,6 +21,11 @@ impl RangeSet {
         self.runs.len()
     }
 
+    /// How many numbers are in it.
+    pub fn total(&self) -> u64 {
+        self.iter().map(|run| run.end - run.start).sum()
+    }
+
     /// Whether a number is in it.
     pub fn contains(&self, value: u64) -> bool {
         self.run_at(value).is_some()

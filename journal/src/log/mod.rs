@@ -12,7 +12,8 @@ mod write;
 
 pub(crate) use read::{Journal, Scan};
 pub(crate) use record::{
-    Before, FileFlags, FileRecord, Identity, LengthRecord, NameChange, NameRecord, Patch, PatchBytes, sectors,
+    Before, FileFlags, FileRecord, Identity, LengthRecord, NameChange, NameRecord, Patch, PatchBytes,
+    sector_checksums, sectors,
 };
 pub(crate) use write::Writer;
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_PATCH, SECTOR, WHOLE_AT_MOST};
+use super::{MAX_PATCH, SECTOR};
 use crate::DiskStatus;
 
 /// What tells a file from every other, for ever.
@@ -97,15 +97,9 @@ pub(crate) fn sectors(offset: u64, len: u64) -> impl Iterator<Item = std::ops::R
     })
 }
 
-impl Before {
-    /// What is kept of old bytes.
-    pub(crate) fn of(offset: u64, bytes: &[u8]) -> Self {
-        if bytes.len() as u64 <= WHOLE_AT_MOST {
-            return Self::Whole(bytes.to_vec());
-        }
-        let sums = sectors(offset, bytes.len() as u64).map(|sector| crc32c::crc32c(&bytes[sector]));
-        Self::Checksums(sums.collect())
-    }
+/// The CRC-32Cs of a range's parts in each sector.
+pub(crate) fn sector_checksums(offset: u64, bytes: &[u8]) -> impl Iterator<Item = u32> {
+    sectors(offset, bytes.len() as u64).map(|sector| crc32c::crc32c(&bytes[sector]))
 }
 
 /// A change of names.

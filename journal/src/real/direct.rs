@@ -168,8 +168,8 @@ fn write_aligned(direct: BorrowedFd<'_>, offset: u64, buf: &[u8], alignment: usi
     Ok(())
 }
 
-/// Writes part of a page through the cache, and asks for its writeback.
-fn write_through(fd: BorrowedFd<'_>, offset: u64, buf: &[u8]) -> Result<()> {
+/// Writes through the cache, and asks for the pages' writeback.
+pub(super) fn write_through(fd: BorrowedFd<'_>, offset: u64, buf: &[u8]) -> Result<()> {
     if buf.is_empty() {
         return Ok(());
     }

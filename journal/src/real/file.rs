@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::direct::Bypass;
+use super::direct::{Bypass, write_through};
 use super::lock::Locks;
 use super::space::{self, Offered};
 use super::status::{kind_of, length_of, status_of};
@@ -196,6 +196,13 @@ impl Disk for FileDisk {
     fn write_bulk_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
         self.writing(offset, |fd| match self.caching {
             Caching::Cached => self.bypass.write_bulk(fd, offset, buf),
+            Caching::Direct => self.bypass.write_vectored(fd, offset, &[IoSlice::new(buf)]),
+        })
+    }
+
+    fn write_early_at(&self, offset: u64, buf: &[u8]) -> Result<()> {
+        self.writing(offset, |fd| match self.caching {
+            Caching::Cached => write_through(fd, offset, buf),
             Caching::Direct => self.bypass.write_vectored(fd, offset, &[IoSlice::new(buf)]),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::overlay::{Bytes, Overlay, Piece};
-use crate::{AlignedBuf, Disk, Result, Zeroing};
+use crate::{Disk, Result, Zeroing};
 
 /// Bytes copied at a time.
 const CHUNK: u64 = 2 << 20;
@@ -50,16 +50,17 @@ fn put(disk: &Arc<dyn Disk>, offset: u64, piece: &Piece) -> Result<()> {
 fn copy(disk: &Arc<dyn Disk>, offset: u64, piece: &Piece) -> Result<()> {
     let next = AtomicU64::new(0);
     let work = || {
-        let mut buf = AlignedBuf::new(0);
+        let mut buf = Vec::new();
         loop {
             let at = next.fetch_add(CHUNK, Ordering::Relaxed);
             if at >= piece.len {
                 return Ok(());
             }
             let len = CHUNK.min(piece.len - at) as usize;
-            buf.ensure_len(len);
+            buf.resize(len, 0);
             piece.bytes.read(at, &mut buf[..len])?;
-            disk.write_bulk_at(offset + at, &buf[..len])?;
+            // Through the page cache, which holds what is replaced since that was recorded.
+            disk.write_early_at(offset + at, &buf[..len])?;
         }
     };
     let threads = THREADS.min(piece.len.div_ceil(CHUNK));

@@ -10,15 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::apply::{Work, apply};
+use super::describe::Described;
 use super::file::Member;
 use super::names::{Names, Waiting};
-use super::overlay::{Bytes, Piece, SourceFile};
+use super::overlay::Bytes;
 use super::shared::Shared;
 use crate::fs::directory_of;
-use crate::log::{
-    Before, FileFlags, FileRecord, Identity, LengthRecord, MAX_PATCH, NameChange, NameRecord, Patch,
-    PatchBytes, SECTOR, Writer,
-};
+use crate::log::{FileFlags, FileRecord, Identity, LengthRecord, NameChange, NameRecord, SECTOR, Writer};
 use crate::place::{journal_of, named_from};
 use crate::recovery::write_pointer;
 use crate::{Error, ErrorKind, Result, StageNames, StagedFile};
@@ -246,16 +244,8 @@ impl Commit<'_> {
         if let Some(after) = state.len {
             writer.length(LengthRecord { file: number, before: len, after })?;
         }
-        for (offset, piece) in state.overlay.pieces() {
-            let mut at = offset;
-            while at < offset + piece.len {
-                // Patches end where sectors do, so that no sector is in two of them.
-                let end = ((at + MAX_PATCH) / SECTOR * SECTOR).min(offset + piece.len);
-                writer.patch(&describe(member, number, at..end, piece, at - offset)?)?;
-                at = end;
-            }
-        }
-        Ok(())
+        drop(state);
+        Described { member, number }.each(|patch| writer.patch(patch))
     }
 
     /// Files beside the other images that say where the journal is.
@@ -385,34 +375,6 @@ fn reserve(changed: &[Arc<Member>]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The record of a range of a piece, `skipped` bytes after its start.
-fn describe(
-    member: &Member,
-    file: u32,
-    range: std::ops::Range<u64>,
-    piece: &Piece,
-    skipped: u64,
-) -> Result<Patch> {
-    let len = range.end - range.start;
-    let mut old = vec![0; len as usize];
-    member.inner.read_padded(range.start, &mut old)?;
-    let before = Before::of(range.start, &old);
-    let bytes = match &piece.bytes {
-        Bytes::Held { .. } => {
-            piece.bytes.read(skipped, &mut old)?;
-            PatchBytes::Here(old)
-        }
-        Bytes::InFile { file: SourceFile::Journal(_), offset } => PatchBytes::Payload(offset + skipped),
-        Bytes::InFile { file: SourceFile::Named { number, .. }, offset } => {
-            piece.bytes.read(skipped, &mut old)?;
-            let checksum = crc32c::crc32c(&old);
-            PatchBytes::Source { file: *number, offset: offset + skipped, checksum }
-        }
-        Bytes::Zero => PatchBytes::Zero,
-    };
-    Ok(Patch { file, offset: range.start, len, bytes, before })
 }
 
 fn no_journal(path: &Path) -> Error {

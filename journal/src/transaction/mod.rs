@@ -16,6 +16,7 @@
 
 mod apply;
 mod commit;
+mod describe;
 mod disk;
 mod draft;
 mod file;

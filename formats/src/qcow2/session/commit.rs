@@ -8,6 +8,9 @@ use crate::qcow2::flip::Flip;
 use crate::qcow2::geometry::HostCluster;
 use crate::{Durability, Result};
 
+/// The part of a file that may be kept as a reserve of free clusters: one in so many.
+const RESERVED_PART: u64 = 8;
+
 impl Session {
     /// See [`crate::Writer::commit`].
     ///
@@ -93,13 +96,19 @@ impl Session {
         self.files.main.write_at(0, &header).context(write_header_failed)
     }
 
-    /// Gives clusters that nothing refers to back to the filesystem.
+    /// Gives clusters that nothing refers to back to the filesystem, from the end of the file, but for
+    /// a reserve: as much as the session took itself, and no more than a part of the file. The next
+    /// session finds its room there, where the filesystem need not be asked for it.
     fn give_back(&self, gone: &RangeSet) -> Result<()> {
         let offset = |cluster| self.geometry.host_offset(HostCluster(cluster)).0;
+        let file_len = self.files.main.len()?;
+        let reserve = self.space.taken().min(self.geometry.clusters_for(file_len) / RESERVED_PART);
+        let mut excess = gone.total().saturating_sub(reserve);
         for run in gone.iter().rev() {
-            let (start, end) = (offset(run.start), offset(run.end));
-            let is_tail = end >= self.files.main.len()?;
-            let start = if is_tail { start.max(self.content_end) } else { start };
+            let given = excess.min(run.end - run.start);
+            excess -= given;
+            let (start, end) = (offset(run.end - given), offset(run.end));
+            let start = if end >= file_len { start.max(self.content_end) } else { start };
             if start < end {
                 self.files.main.release(start..end)?;
             }

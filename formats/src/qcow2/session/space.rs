@@ -46,6 +46,10 @@ pub(super) struct Space {
     blocks: Cache,
     /// Everything before it is in use or was passed over.
     cursor: u64,
+    /// Where the search was left for the last block's free clusters.
+    passed_over: Option<u64>,
+    /// Clusters handed out in this session.
+    handed_out: u64,
     /// The refcount blocks that moved in this session, in order.
     moved: Vec<usize>,
     /// No cluster before it is taken, wherever the cursor is.
@@ -112,6 +116,8 @@ impl Space {
             table_dirty: false,
             blocks: Cache::new(CACHE_BUDGET, geometry.cluster_size()),
             cursor: 0,
+            passed_over: None,
+            handed_out: 0,
             moved: Vec::new(),
             floor: 0,
             own: RangeSet::default(),
@@ -129,6 +135,11 @@ impl Space {
     /// The end of the last cluster that was handed out.
     pub(super) fn end(&self) -> u64 {
         self.cursor << self.geometry.cluster_bits
+    }
+
+    /// How many clusters the session took that the committed state does not know.
+    pub(super) fn taken(&self) -> u64 {
+        self.own.total()
     }
 
     /// Never hands out these bytes of the file, even if their counts are zero.

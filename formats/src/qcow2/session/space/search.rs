@@ -4,7 +4,13 @@ use std::ops::Range;
 
 use super::{MAX_HOST_OFFSET, Space, beyond_limit};
 use crate::qcow2::geometry::HostCluster;
+use crate::qcow2::session::Mode;
 use crate::{HostOffset, Result};
+
+/// Full refcount blocks that a small session looks at.
+const LOOKED_AT: u32 = 8;
+/// Clusters up to which a session is a small one.
+const SMALL_SESSION: u64 = 64;
 
 impl Space {
     /// Takes between `min` and `max` clusters in a row, each now counted once.
@@ -17,6 +23,7 @@ impl Space {
     /// Takes a run that was found to be free. Blocks that must be made to count it stand behind it.
     pub(super) fn take_run(&mut self, run: Range<u64>) -> Result<()> {
         self.cursor = run.end;
+        self.handed_out += run.end - run.start;
         self.own_blocks(run.clone())?;
         self.set_counts(run.clone(), 1)?;
         self.note_own(run);
@@ -79,9 +86,11 @@ impl Space {
         Ok(None)
     }
 
-    /// The first run of at least `min` free clusters, at most `max` of it. Changes nothing.
+    /// The first run of at least `min` free clusters, at most `max` of it. Takes nothing.
     pub(super) fn find_run(&mut self, min: u64, max: u64) -> Result<Range<u64>> {
         let (width, per_block) = (self.width, self.geometry.refcount_block_entries());
+        self.come_back();
+        let mut full_blocks = 0;
         let mut run = self.cursor..self.cursor;
         while run.end - run.start < max {
             if run.end >= MAX_HOST_OFFSET >> self.geometry.cluster_bits {
@@ -110,10 +119,41 @@ impl Space {
             } else {
                 let next = width.next_zero(block, within + free as usize);
                 let base = run.end - within as u64;
-                let start = base + next.map_or(per_block, |next| next as u64);
+                let start = match next {
+                    Some(next) => base + next as u64,
+                    None => {
+                        full_blocks += 1;
+                        self.go_on(full_blocks, base + per_block)
+                    }
+                };
                 run = start..start;
             }
         }
         Ok(run)
+    }
+
+    /// Where a search goes on after so many blocks without room. A small session's goes to the last
+    /// block, where the file can also grow: it must not look through the counts of a whole image.
+    fn go_on(&mut self, full_blocks: u32, next: u64) -> u64 {
+        if full_blocks < LOOKED_AT || self.handed_out >= SMALL_SESSION || self.mode == Mode::InPlace {
+            return next;
+        }
+        let last = self.table.iter().rposition(|entry| entry.block().is_some()).unwrap_or_default();
+        let last = last as u64 * self.geometry.refcount_block_entries();
+        if last <= next {
+            return next;
+        }
+        self.passed_over.get_or_insert(next);
+        last
+    }
+
+    /// Goes back to what was passed over, once the session is a large one: the file must not grow
+    /// while it has room.
+    fn come_back(&mut self) {
+        if self.handed_out >= SMALL_SESSION
+            && let Some(passed_over) = self.passed_over.take()
+        {
+            self.cursor = passed_over.max(self.floor);
+        }
     }
 }

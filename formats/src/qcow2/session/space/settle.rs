@@ -94,7 +94,9 @@ impl Space {
             self.guarded.remove(run);
         }
         let lowest = gone.iter().next().map_or(self.cursor, |run| run.start);
-        self.cursor = self.cursor.min(lowest);
+        let passed_over = self.passed_over.take().unwrap_or(lowest);
+        self.cursor = self.cursor.min(lowest).min(passed_over);
+        self.handed_out = 0;
         if self.mode == Mode::Shadow {
             self.guard_refcounts();
         }
