@@ -88,8 +88,14 @@ pub trait Disk: Debug + Send + Sync {
         }
     }
 
-    /// Ranges that were released in the transaction that this disk is part of, ascending: the state
-    /// on the disk may still need them, so they are not free yet.
+    /// Tells of a range that nothing refers to any more, and whose space the file keeps. In a transaction
+    /// it is [withheld](Disk::withheld) until the commit, too.
+    fn retire(&self, range: Range<u64>) {
+        let _ = range;
+    }
+
+    /// Ranges that were released or retired in the transaction that this disk is part of, ascending:
+    /// the state on the disk may still need them, so they are not free yet.
     fn withheld(&self) -> Vec<Range<u64>> {
         Vec::new()
     }

@@ -15,17 +15,25 @@ const MAX_NAME: usize = 255;
 ///
 /// A name that would be too long is cut, with a hash that keeps it apart from others.
 pub(crate) fn journal_of(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    let mut full = name.to_owned();
-    full.push(SUFFIX);
-    if full.len() > MAX_NAME {
-        let hash = blake3::hash(name.as_bytes()).to_hex();
-        let hash = &hash.as_bytes()[..16];
-        let kept = MAX_NAME - SUFFIX.len() - 1 - hash.len();
-        let cut = [&name.as_bytes()[..kept], b"-", hash, SUFFIX.as_bytes()].concat();
-        full = OsString::from_vec(cut);
+    beside(path, "", SUFFIX)
+}
+
+/// The name that what replaces the file at `path` has between nameless and replaced.
+pub(crate) fn replacement_of(path: &Path) -> PathBuf {
+    beside(path, ".", ".tximg-new")
+}
+
+fn beside(path: &Path, prefix: &str, suffix: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let full = [prefix.as_bytes(), name, suffix.as_bytes()].concat();
+    if full.len() <= MAX_NAME {
+        return path.with_file_name(OsString::from_vec(full));
     }
-    path.with_file_name(full)
+    let hash = blake3::hash(name).to_hex();
+    let hash = &hash.as_bytes()[..16];
+    let kept = MAX_NAME - prefix.len() - suffix.len() - 1 - hash.len();
+    let cut = [prefix.as_bytes(), &name[..kept], b"-", hash, suffix.as_bytes()].concat();
+    path.with_file_name(OsString::from_vec(cut))
 }
 
 /// How a journal names a file: relative to its own directory where the file stands in or below it,
@@ -51,6 +59,7 @@ mod tests {
         let other = PathBuf::from("/d").join("x".repeat(254));
         assert_eq!(journal_of(&long).file_name().unwrap().len(), MAX_NAME);
         assert_ne!(journal_of(&long), journal_of(&other));
+        assert_eq!(replacement_of(&long).file_name().unwrap().len(), MAX_NAME);
     }
 
     #[test]

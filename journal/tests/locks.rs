@@ -56,9 +56,12 @@ fn qemu_io(path: &Path, format: &str, flags: &[&str]) -> Holder {
 }
 
 /// Waits until a server has made its socket.
-fn wait_for(socket: &Path) {
+///
+/// The socket may be there before the program has given back what it locked only while it was opening
+/// the image, so the lock that it may not keep is waited for, too.
+fn wait_for(socket: &Path, path: &Path, shared: Claim) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !socket.exists() {
+    while !socket.exists() || complaint(path, shared).is_some() {
         assert!(Instant::now() < deadline, "the server did not start");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -123,7 +126,7 @@ fn a_serving_qemu_nbd_excludes_writers_from_a_qcow2_image() {
     let mut command = Command::new("qemu-nbd");
     command.args(["-f", QCOW2, "--read-only", "--persistent", "-k"]).arg(&socket).arg(&path);
     let _holder = start(&mut command);
-    wait_for(&socket);
+    wait_for(&socket, &path, Claim::reader());
     assert_eq!(complaint(&path, Claim::reader()), None);
     assert_eq!(complaint(&path, Claim::writer()), Some(NO_WRITE));
 }
@@ -143,7 +146,7 @@ fn a_storage_daemon_with_a_raw_export_denies_only_a_change_of_length() {
         .args(["--export", "type=nbd,id=out,node-name=disk,writable=on"])
         .args(["--pidfile", &ready.display().to_string()]);
     let _holder = start(&mut command);
-    wait_for(&ready);
+    wait_for(&ready, &path, Claim::raw_writer());
     assert_eq!(complaint(&path, Claim::raw_writer()), None);
     assert_eq!(complaint(&path, Claim::reader()), Some(NO_SHARE));
     assert_eq!(complaint(&path, Claim::writer()), Some(NO_RESIZE));

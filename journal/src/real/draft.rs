@@ -16,6 +16,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::file::{FileDisk, Syncing};
 use super::target::{Directory, Place, Target};
 use super::{attributes, open_disk, sys};
+use crate::place::replacement_of;
 use crate::{
     Caching, Claim, Disk, DiskKind, Draft, DraftOptions, Error, ErrorKind, OpenOptions, Result, StageNames,
     StagedFile,
@@ -262,17 +263,40 @@ impl Staged {
         }
     }
 
-    /// Puts the file in the place of the one that has the name now.
+    /// Puts the file in the place of the one that has the name now, whose write lock the caller holds.
     fn replace(&mut self, disk: &FileDisk) -> SysResult<()> {
-        let hidden = match &self.hidden {
-            Some(hidden) => hidden.clone(),
-            None => try_names(&self.name, |name| link_nameless(disk, &self.directory, name))?.1,
-        };
-        self.hidden = Some(hidden.clone());
         let directory = self.directory.fd();
-        rustix::fs::renameat(directory, &hidden, directory, &self.name)?;
-        self.hidden = None;
-        Ok(())
+        if let Some(hidden) = &self.hidden {
+            rustix::fs::renameat(directory, hidden, directory, &self.name)?;
+            self.hidden = None;
+            return Ok(());
+        }
+        // Who finds the name and can hold the file knows that its maker was killed.
+        disk.hold().map_err(|_| Errno::IO)?;
+        let hidden = replacement_of(Path::new(&self.name)).into_os_string();
+        for _ in 0..MAX_NAMES {
+            match link_nameless(disk, &self.directory, &hidden) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => {
+                    // Nobody else replaces the target now.
+                    match rustix::fs::unlinkat(directory, &hidden, AtFlags::empty()) {
+                        Ok(()) | Err(Errno::NOENT) => continue,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                Err(errno) => return Err(errno),
+            }
+            match rustix::fs::renameat(directory, &hidden, directory, &self.name) {
+                // Somebody took it for one that was left behind.
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    self.hidden = Some(hidden);
+                    return Err(errno);
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
+        Err(Errno::EXIST)
     }
 }
 

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::log::{Journal, Scan};
-use crate::place::journal_of;
+use crate::place::{journal_of, replacement_of};
 use crate::transaction::look_through;
-use crate::{Access, Disk, Error, ErrorKind, Fs, Held, OpenOptions, Result};
+use crate::{Access, Disk, DiskKind, Error, ErrorKind, Fs, Held, OpenOptions, Result};
 
 use finish::Finishing;
 use judge::{Decision, Judgement};
@@ -194,10 +194,7 @@ impl Found {
             return Ok(Some(Self::Alive));
         }
         // Somebody may have finished it in the meantime.
-        let still = fs
-            .status(&path)?
-            .is_some_and(|now| disk.status().is_ok_and(|status| status.identity == now.identity));
-        if !still {
+        if !still_has(&**fs, &path, &*disk)? {
             return Ok(None);
         }
         let scan = Journal::scan(disk)?;
@@ -219,6 +216,12 @@ fn strange(path: &Path) -> Error {
     Error::new(ErrorKind::Conflict, "recover", path, None).saying(told)
 }
 
+/// Whether a name is still that of an open file.
+fn still_has(fs: &dyn Fs, path: &Path, disk: &dyn Disk) -> Result<bool> {
+    let Some(now) = fs.status(path)? else { return Ok(false) };
+    Ok(disk.status()?.identity == now.identity)
+}
+
 /// A journal can be held by who may only read it, too.
 fn open_to_hold(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Disk>> {
     match fs.open(path, OpenOptions::WRITE) {
@@ -233,8 +236,26 @@ fn drop_pointer(fs: &dyn Fs, path: &Path) {
     }
 }
 
+/// Removes what a killed process was about to put in the place of the file at `real`. Whoever makes one
+/// holds it.
+fn drop_replacement(fs: &dyn Fs, real: &Path) {
+    let path = replacement_of(real);
+    let Ok(Some(status)) = fs.status(&path) else { return };
+    if status.kind != DiskKind::Regular || !is_trusted(status.owner) {
+        return;
+    }
+    let dropped = open_to_hold(fs, &path).and_then(|disk| {
+        let is_left = disk.hold()? == Held::ByUs && still_has(fs, &path, &*disk)?;
+        if is_left { fs.unlink(&path) } else { Ok(()) }
+    });
+    if let Err(error) = dropped {
+        tracing::debug!(path = %path.display(), %error, "A temporary file stays.");
+    }
+}
+
 /// Deals with the journal of a file that is about to be opened.
 pub(crate) fn meet(fs: &Arc<dyn Fs>, real: &Path, access: Access) -> Result<Met> {
+    drop_replacement(&**fs, real);
     let Some(found) = Found::behind(fs, &journal_of(real))? else { return Ok(Met::Nothing) };
     let (path, scan) = match found {
         Found::Alive => return Ok(Met::Nothing),

@@ -147,8 +147,17 @@ impl Disk for Handle {
         }
     }
 
+    fn retire(&self, range: Range<u64>) {
+        if self.member.standing == Standing::Known {
+            self.member.state_mut().retired.insert(range);
+        }
+    }
+
     fn withheld(&self) -> Vec<Range<u64>> {
-        self.member.state().released.iter().collect()
+        let state = self.member.state();
+        let mut withheld = state.released.clone();
+        state.retired.iter().for_each(|range| withheld.insert(range));
+        withheld.iter().collect()
     }
 
     fn in_place(&self) -> Option<Arc<dyn Disk>> {

@@ -49,6 +49,8 @@ pub(super) struct State {
     /// The length that it is going to have, if not the one it has.
     pub(super) len: Option<u64>,
     pub(super) released: RangeSet,
+    /// What nobody refers to after the commit, and stays in the file.
+    pub(super) retired: RangeSet,
     /// Holes that space was reserved for.
     reserved: RangeSet,
     /// The transaction's count of replacements when this file's last one was made.

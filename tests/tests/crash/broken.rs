@@ -41,6 +41,8 @@ pub enum Rule {
     HeaderWaits,
     /// What is freed is not used again in the same transaction.
     FreedIsWithheld,
+    /// What is freed and kept in the file is not used again in the same transaction either.
+    RetiredIsWithheld,
     /// A journal is believed only if all of it is there.
     ChecksumsAreChecked,
     /// Recovery looks at what became of the files since.
@@ -60,7 +62,7 @@ pub enum Layer {
 
 impl Rule {
     /// Every rule, and scenarios in which breaking it must show.
-    pub const ALL: [(Self, &str); 14] = [
+    pub const ALL: [(Self, &str); 15] = [
         (Self::FilesAreSynced, "write/*"),
         (Self::DataBeforeHeader, "write/*"),
         (Self::HeaderBeforeRelease, "write/*"),
@@ -73,14 +75,15 @@ impl Rule {
         (Self::NamesBeforeJournalGoes, "mv/*"),
         (Self::HeaderWaits, "several/*"),
         (Self::FreedIsWithheld, "write/*"),
-        (Self::ChecksumsAreChecked, "several/*"),
+        (Self::RetiredIsWithheld, "again/*"),
+        (Self::ChecksumsAreChecked, "commit/*"),
         (Self::ChangesAreSeen, "several/*"),
     ];
 
     /// Where it is broken.
     pub fn layer(self) -> Layer {
         match self {
-            Self::HeaderWaits | Self::FreedIsWithheld => Layer::Formats,
+            Self::HeaderWaits | Self::FreedIsWithheld | Self::RetiredIsWithheld => Layer::Formats,
             Self::ChecksumsAreChecked | Self::ChangesAreSeen => Layer::Recovery,
             _ => Layer::Files,
         }
@@ -302,6 +305,12 @@ impl Disk for BrokenDisk {
             // Somebody else gets it at once.
             Rule::FreedIsWithheld => self.inner.write_at(range.start, &pattern(80, range.end - range.start)),
             _ => self.inner.release(range),
+        }
+    }
+
+    fn retire(&self, range: Range<u64>) {
+        if self.rule != Rule::RetiredIsWithheld {
+            self.inner.retire(range);
         }
     }
 

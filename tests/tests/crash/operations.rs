@@ -69,6 +69,7 @@ const FAMILIES: &[Family] = &[
     copying::dd_into_raw,
     copying::write_guest,
     copying::several,
+    copying::write_again,
     chains::move_base,
     chains::rebase_safe,
     chains::rebase_flat,

@@ -108,6 +108,7 @@ impl Session {
             let given = excess.min(run.end - run.start);
             excess -= given;
             let (start, end) = (offset(run.end - given), offset(run.end));
+            self.files.main.retire(offset(run.start)..start);
             let start = if end >= file_len { start.max(self.content_end) } else { start };
             if start < end {
                 self.files.main.release(start..end)?;

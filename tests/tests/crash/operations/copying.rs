@@ -165,6 +165,22 @@ pub fn write_guest(subject: &Subject) -> Option<Scenario> {
     }))
 }
 
+/// Two sessions with one image, one after the other, as one transaction: what the first one gives up the
+/// committed state still has when the second one looks for space.
+pub fn write_again(subject: &Subject) -> Option<Scenario> {
+    let (size, seed) = (subject.shape.size, subject.shape.seed + 300);
+    (subject.shape.data == DataFile::None).then(|| {
+        subject.scenario("again", subject.images(), move |context| {
+            for round in 0..3 {
+                let image = open_for_writing(context, TOP)?;
+                put(&image, round * 700, seed + round, size / 2)?;
+                writer(&image)?.commit(formats::Durability::Durable)?;
+            }
+            Ok(())
+        })
+    })
+}
+
 /// Changes of two images and the making of a third, in two directories, as one transaction.
 pub fn several(subject: &Subject) -> Option<Scenario> {
     let (cluster, seed) = (subject.shape.cluster, subject.shape.seed + 200);
