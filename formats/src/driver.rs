@@ -32,6 +32,12 @@ pub trait Driver: Debug + Send + Sync {
     /// byte and no more than asked.
     fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping>;
 
+    /// Whether `map`, `measure` and `compare` tell what [`Driver::map`] does. There are formats of which
+    /// QEMU says that all is data, wherever it may be.
+    fn tells_allocation(&self) -> bool {
+        true
+    }
+
     /// The backing image that the header names.
     fn backing(&self) -> Option<&BackingReference> {
         None

@@ -51,6 +51,7 @@ pub mod snapshots;
 pub mod units;
 mod uuid;
 mod vdi;
+mod vhdx;
 pub mod vpc;
 
 pub use amend::{Amend, Amendment};

@@ -7,23 +7,34 @@ use std::sync::Arc;
 use journal::Disk;
 
 use crate::create::CreateOptions;
-use crate::{Driver, Format, OpenFlags, Result, vdi, vpc};
+use crate::{Driver, Format, OpenFlags, Result, vdi, vhdx, vpc};
 
 /// A driver over its file, if there could be one.
 pub(crate) type Opened = Result<Box<dyn Driver>>;
+
+/// The file that an image is opened from.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    /// The file.
+    pub(crate) disk: Arc<dyn Disk>,
+    /// How it is opened.
+    pub(crate) flags: &'a OpenFlags,
+    /// What it is called, for messages.
+    pub(crate) name: &'a str,
+}
 
 /// A format, and how its images are opened and made.
 pub(crate) struct Registered {
     /// The format.
     pub(crate) format: Format,
     /// Opens an image.
-    pub(crate) open: fn(Arc<dyn Disk>, &OpenFlags) -> Opened,
+    pub(crate) open: fn(Source<'_>) -> Opened,
     /// Lays out a new image in an empty file, and opens it for writing.
     pub(crate) create: fn(&CreateOptions, Arc<dyn Disk>) -> Opened,
 }
 
 /// All of them.
-const FORMATS: &[Registered] = &[vdi::REGISTERED, vpc::REGISTERED];
+const FORMATS: &[Registered] = &[vdi::REGISTERED, vhdx::REGISTERED, vpc::REGISTERED];
 
 /// How a format is opened and made, if it is one of these.
 pub(crate) fn find(format: Format) -> Option<&'static Registered> {

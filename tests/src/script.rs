@@ -12,6 +12,7 @@
 //! | `text NAME BYTES` | makes a file of exactly these bytes |
 //! | `append NAME BYTES` | adds these bytes to a file |
 //! | `poke NAME PLACE OP VALUE` | changes a field of a qcow2 file, see [`crate::qcow2`] |
+//! | `seal NAME AT LEN` | makes the checksum of a VHDX structure anew |
 //! | `cut NAME SIZE` | cuts a file, or grows it by a hole |
 //! | `dir NAME`, `remove NAME`, `link NAME TARGET`, `mode NAME OCTAL` | what they say |
 
@@ -19,7 +20,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::oracle::oracle;
@@ -76,6 +77,7 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
             Patient::open(&path).poke(&text(1), &text(2), &text(3));
             Ok(())
         }
+        "seal" => seal(&path, size(&text(1)), size(&text(2))),
         "dir" => fs::create_dir_all(path),
         "remove" => fs::remove_file(path),
         "link" => symlink(&args[1], path),
@@ -85,6 +87,15 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
         }
         _ => panic!("no such step: {verb}"),
     }
+}
+
+/// Makes the checksum of a VHDX structure anew: CRC-32C in its second word, which counts as zero.
+fn seal(path: &Path, at: u64, len: u64) -> std::io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut bytes = vec![0; len as usize];
+    file.read_exact_at(&mut bytes, at)?;
+    bytes[4..8].fill(0);
+    file.write_all_at(&crc32c::crc32c(&bytes).to_le_bytes(), at + 4)
 }
 
 /// A number with an optional binary suffix.

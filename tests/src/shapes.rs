@@ -84,6 +84,28 @@ pub const VDI: &[Shape] = &[
     ),
 ];
 
+const fn vhdx(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.vhdx", format: "vhdx", traits: Traits::PLAIN, script }
+}
+
+/// VHDX: dynamic and fixed.
+pub const VHDX: &[Shape] = &[
+    vhdx("vhdx/empty", "img create -f vhdx a.vhdx 8M"),
+    vhdx("vhdx/odd-size", "img create -f vhdx a.vhdx 2500001\nio -f vhdx a.vhdx | write -P 1 2M 1k"),
+    vhdx("vhdx/fixed", "img create -f vhdx -o subformat=fixed a.vhdx 4M\nio -f vhdx a.vhdx | write -P 1 1M 64k"),
+    vhdx(
+        "vhdx/in-order",
+        "img create -f vhdx -o subformat=fixed,block_state_zero=off a.vhdx 9M\nio -f vhdx a.vhdx | write -P 1 8M 64k",
+    ),
+    vhdx("vhdx/unwritten", "img create -f vhdx -o block_state_zero=off a.vhdx 9M"),
+    vhdx("vhdx/dense", "noise n.raw 3M 1\nimg convert -f raw -O vhdx -o block_size=1M n.raw a.vhdx"),
+    vhdx(
+        "vhdx/fragmented",
+        "img create -f vhdx -o block_size=1M a.vhdx 12M
+         io -f vhdx a.vhdx | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k | write -z 7M 1M",
+    ),
+];
+
 const fn vpc(name: &'static str, script: &'static str) -> Shape {
     Shape { name, image: "a.vhd", format: "vpc", traits: Traits::PLAIN, script }
 }
@@ -537,7 +559,7 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, VDI, VPC, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
+    [RAW, VDI, VHDX, VPC, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
 }
 
 /// Those that commands change, without some that take the oracle seconds, or that are repaired before

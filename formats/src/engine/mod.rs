@@ -16,6 +16,6 @@ mod zeroes;
 
 pub use ordered::{Turn, run_ordered};
 pub use read::{Reader, read};
-pub use status::{Status, layer_status, status, status_above};
+pub use status::{Status, layer_status, status, status_above, told_layer_status, told_status};
 pub use write::{Write, write};
 pub use zeroes::{Run, is_zero, runs};

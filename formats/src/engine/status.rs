@@ -32,10 +32,25 @@ pub fn status(image: &Image, at: u64, len: u64) -> Result<Status> {
     status_above(image, None, at, len)
 }
 
+/// The same as people are told it: of some formats all is said to be data, wherever it is.
+pub fn told_status(image: &Image, at: u64, len: u64) -> Result<Status> {
+    walk(image, None, at, len, told_layer_status)
+}
+
 /// The same, looking only at the layers above `base`: what none of them holds is not allocated.
 pub fn status_above(image: &Image, base: Option<&Image>, at: u64, len: u64) -> Result<Status> {
+    walk(image, base, at, len, layer_status)
+}
+
+fn walk(
+    image: &Image,
+    base: Option<&Image>,
+    at: u64,
+    len: u64,
+    of_layer: fn(&Image, u64, u64) -> Result<Status>,
+) -> Result<Status> {
     let mut layer = image;
-    let mut run = layer_status(layer, at, len)?;
+    let mut run = of_layer(layer, at, len)?;
     loop {
         let next = match layer.backing() {
             Some(next)
@@ -45,7 +60,7 @@ pub fn status_above(image: &Image, base: Option<&Image>, at: u64, len: u64) -> R
             }
             _ => return Ok(run),
         };
-        let below = layer_status(next, at, run.len)?;
+        let below = of_layer(next, at, run.len)?;
         let depth = run.depth + 1;
         run = match below.len {
             // The layer ends before this run: what is read past its end is its zeroes.
@@ -61,6 +76,15 @@ impl Status {
     fn unallocated(len: u64) -> Self {
         Self { len, depth: 0, allocated: false, zero: false, data: false, compressed: false, host: None }
     }
+}
+
+/// What one layer tells people of itself.
+pub fn told_layer_status(image: &Image, at: u64, len: u64) -> Result<Status> {
+    if image.driver().tells_allocation() || at >= image.virtual_size() {
+        return layer_status(image, at, len);
+    }
+    let len = len.min(image.virtual_size() - at);
+    Ok(Status { allocated: true, data: true, ..Status::unallocated(len) })
 }
 
 /// What one layer says by itself. A length of 0 means that the layer ends at or before `at`.

@@ -22,6 +22,7 @@ use crate::options::{
 use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
+use crate::registry::Source;
 use crate::shown::{shown, shown_bytes};
 use crate::vpc::Vpc;
 use crate::{
@@ -121,6 +122,7 @@ impl Opener<'_> {
 
     fn open_driver(&self, options: &ImageOptions, file: Opened, need: Need) -> Result<Driven> {
         let disk = Arc::clone(&file.disk);
+        let name = shown(&file.below.name().display());
         let identity = disk.status().ok().map(|status| status.identity);
         let children = vec![file.into_child("file")];
         let mut driven = match &options.format {
@@ -134,12 +136,16 @@ impl Opener<'_> {
                 Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
             }
             FormatOptions::Vpc(vpc) => {
-                let driver = Box::new(Vpc::open(disk, vpc, &self.flags)?);
+                let driver = Box::new(Vpc::open(Source { disk, flags: &self.flags, name: &name }, vpc)?);
                 Driven { driver, children, identity: None }
             }
             FormatOptions::Plain(format) => {
                 let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
-                Driven { driver: (registered.open)(disk, &self.flags)?, children, identity: None }
+                Driven {
+                    driver: (registered.open)(Source { disk, flags: &self.flags, name: &name })?,
+                    children,
+                    identity: None,
+                }
             }
             FormatOptions::Unsupported(format) => return Err(not_supported(format.name())),
             FormatOptions::Probe => return Err(not_supported(Format::Raw.name())),

@@ -6,7 +6,7 @@ use super::geometry::{Geometry, TABLE_ENTRY_SIZE, Version};
 use super::header::MAX_L1_SIZE;
 use super::refcount::RefcountWidth;
 use crate::create::{CreateOptions, Measured, Measurement, Preallocation};
-use crate::engine::status;
+use crate::engine::told_status;
 use crate::{Error, ErrorKind, Image, Result};
 
 /// Measures a new image of those options, which holds what the source does if there is one.
@@ -114,7 +114,7 @@ fn count_data(source: &Image, geometry: &Geometry) -> Result<u64> {
     let cluster_size = geometry.cluster_size();
     let (mut at, mut data) = (0, 0);
     while at < size {
-        let run = status(source, at, size - at)?;
+        let run = told_status(source, at, size - at)?;
         let mut next = at + run.len;
         if run.data && run.allocated && !run.zero {
             next = next.next_multiple_of(cluster_size);

@@ -27,7 +27,7 @@ use crate::{
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vdi,
-    open: |disk, flags| Ok(Box::new(Vdi::open(disk, flags)?)),
+    open: |source| Ok(Box::new(Vdi::open(source.disk, source.flags)?)),
     create: create::create,
 };
 

@@ -27,16 +27,16 @@ use crate::error::ResultExt;
 use crate::options::VpcOptions;
 use crate::paged_table::PAGE_ENTRIES;
 use crate::raw::sectors;
-use crate::registry::Registered;
+use crate::registry::{Registered, Source};
 use crate::{
-    Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping, OpenFlags,
-    Result, Target, Writer,
+    Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping, Result, Target,
+    Writer,
 };
 
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vpc,
-    open: |disk, flags| Ok(Box::new(Vpc::open(disk, &VpcOptions::default(), flags)?)),
+    open: |source| Ok(Box::new(Vpc::open(source, &VpcOptions::default())?)),
     create: create::create,
 };
 
@@ -67,7 +67,8 @@ enum Layout {
 
 impl Vpc {
     /// An image in a file.
-    pub fn open(disk: Arc<dyn Disk>, options: &VpcOptions, flags: &OpenFlags) -> Result<Self> {
+    pub(crate) fn open(source: Source<'_>, options: &VpcOptions) -> Result<Self> {
+        let Source { disk, flags, name } = source;
         let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));
         let at_start = read_footer(&*in_place, 0).context(|| "Unable to read VHD header".to_owned())?;
         // Of an empty disk the footer is all there is.
@@ -75,18 +76,23 @@ impl Vpc {
         let Some(footer) = at_start else {
             let (footer, at) = footer_of_fixed(&*in_place)?;
             footer.check()?;
-            let size = footer.size(options.size_in)?;
+            let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
             let layout = Layout::Fixed { room: at };
             return Ok(Self { footer, size, layout, disk, in_place, access: flags.access });
         };
         footer.check()?;
-        let size = footer.size(options.size_in)?;
+        let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
         let blocks = Blocks::open(read_header(&*in_place, &footer, size)?, &in_place)?;
         // A fixed disk with all this before it is nothing that can be written.
         let layout =
             if footer.kind() == Kind::Fixed { Layout::Fixed { room: 0 } } else { Layout::Dynamic(blocks) };
         Ok(Self { footer, size, layout, disk, in_place, access: flags.access })
     }
+}
+
+/// An error for which QEMU has no other words than the operating system's.
+fn of_file(error: Error, name: &str) -> Error {
+    error.context(format!("Could not open '{name}'"))
 }
 
 fn read_footer(disk: &dyn Disk, at: u64) -> Result<Option<RawFooter>> {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use formats::Image;
-use formats::engine::{Status, is_zero, status};
+use formats::engine::{Status, is_zero, told_status};
 
 use self::tail::Tail;
 use crate::Progress;
@@ -239,7 +239,7 @@ impl<'a> Search<'a> {
         let at = walk.at;
         for (number, image) in self.images.iter().enumerate() {
             if walk.runs[number].is_none_or(|run| run.end <= at) {
-                let here = status(image, at, walk.end - at)
+                let here = told_status(image, at, walk.end - at)
                     .map_err(|source| CompareError::Status { image: image.filename().to_owned(), source })?;
                 let mut run = Run::from_status(&here, at);
                 if let Some(tail) = self.tails.get(number) {

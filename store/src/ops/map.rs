@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use formats::engine::{Status, layer_status};
+use formats::engine::{Status, told_layer_status};
 use formats::{Below, Child, Format, Image, NodeName, Result};
 
 /// A run of guest bytes that are all alike and lie one after another.
@@ -86,7 +86,7 @@ fn entry_at(image: &Image, at: u64, len: u64) -> Result<MapEntry<'_>> {
 /// What one layer says of a run, and which image says it: raw over another image has nothing to say
 /// itself.
 fn held(layer: &Image, at: u64, len: u64) -> Result<(&Image, Status)> {
-    let status = layer_status(layer, at, len)?;
+    let status = told_layer_status(layer, at, len)?;
     match (layer.format(), layer.children(), &status.host) {
         (Format::Raw, [Child { below: Below::Image(below), .. }], Some((_, offset))) => {
             held(below, offset.0, status.len)

@@ -15,7 +15,7 @@ use testkit::{scene, script, shapes};
 const IMAGE_TARGETS: [&str; 5] = ["header", "tables", "snapshots", "bitmaps", "check"];
 
 /// Formats with a target of their own, which is called as they are.
-const OTHER_FORMATS: [&str; 1] = ["vpc"];
+const OTHER_FORMATS: [&str; 2] = ["vhdx", "vpc"];
 /// Longer inputs are made too slowly.
 const LARGEST_SEED: usize = 64 << 10;
 

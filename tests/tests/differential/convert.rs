@@ -4,7 +4,7 @@ use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
-const TARGETS: [(&str, &str); 14] = [
+const TARGETS: [(&str, &str); 18] = [
     ("raw", "-O raw"),
     ("qcow2", "-O qcow2"),
     ("v2", "-O qcow2 -o compat=0.10"),
@@ -16,6 +16,10 @@ const TARGETS: [(&str, &str); 14] = [
     ("unordered", "-O qcow2 -W -m 16"),
     ("vdi", "-O vdi"),
     ("vdi-static", "-O vdi -o static=on"),
+    ("vhdx", "-O vhdx"),
+    ("vhdx-1M", "-O vhdx -o block_size=1M"),
+    ("vhdx-fixed", "-O vhdx -o subformat=fixed"),
+    ("vhdx-in-order", "-O vhdx -o subformat=fixed,block_state_zero=off"),
     ("vpc", "-O vpc"),
     ("vpc-fixed", "-O vpc -o subformat=fixed"),
     ("vpc-forced", "-O vpc -o force_size=on"),
@@ -194,6 +198,10 @@ fn existing_targets() -> Vec<Case> {
         ("vdi-empty", "img create -f vdi out 4M"),
         ("vdi-large", "img create -f vdi out 9M\nio -f vdi out | write -P 9 0 8M"),
         ("vdi-static", "img create -f vdi -o static=on out 4M\nio -f vdi out | write -P 9 1M 2M"),
+        ("vhdx", "noise n 4M 1\nimg convert -f raw -O vhdx n out\nremove n"),
+        ("vhdx-empty", "img create -f vhdx out 4M"),
+        ("vhdx-large", "img create -f vhdx -o block_size=1M out 9M\nio -f vhdx out | write -P 9 0 8M"),
+        ("vhdx-fixed", "img create -f vhdx -o subformat=fixed out 4M\nio -f vhdx out | write -P 9 1M 2M"),
         ("vpc", "noise n 4M 1\nimg convert -f raw -O vpc n out\nremove n"),
         ("vpc-empty", "img create -f vpc out 4M"),
         ("vpc-large", "img create -f vpc -o force_size=on out 9M\nio -f vpc out | write -P 9 0 8M"),
@@ -240,7 +248,7 @@ fn existing_targets() -> Vec<Case> {
             if *option == "kept-zero" && !target.ends_with("empty") {
                 continue;
             }
-            let known = ["qcow2", "vdi", "vpc"].into_iter().find(|format| target.starts_with(format));
+            let known = ["qcow2", "vdi", "vhdx", "vpc"].into_iter().find(|format| target.starts_with(format));
             let format = known.unwrap_or("raw");
             let line = format!("convert {options}-O {format} a.qcow2 out");
             let setup = format!("{SOURCE}\n{setup}");

@@ -26,6 +26,7 @@ mod resize;
 mod snapshot;
 mod usage;
 mod vdi;
+mod vhdx;
 mod vpc;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,7 @@ fn cases() -> Vec<Case> {
     let families = [
         usage::cases,
         vdi::cases,
+        vhdx::cases,
         vpc::cases,
         blockopts::cases,
         options::cases,

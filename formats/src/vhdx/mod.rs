@@ -1,0 +1,273 @@
+//! VHDX: Hyper-V's disks since 2012 ([MS-VHDX]).
+//!
+//! ```text
+//!   signature │ two headers │ two region tables │ log │ block table │ metadata │ blocks …
+//! ```
+//!
+//! Of the two headers the one with the higher number counts. It names the log, whose entries must be replayed
+//! before anything else is looked at: into the file if it may be written, else before a reader's eyes.
+
+mod bat;
+mod check;
+mod create;
+mod header;
+mod log;
+mod metadata;
+mod regions;
+mod replay;
+mod writer;
+
+use std::sync::{Arc, Mutex};
+
+use journal::{Access, Disk};
+use zerocopy::little_endian::U64;
+
+use self::bat::Block;
+use self::check::{Listener, Table};
+use self::header::{FILE_SIGNATURE, HEADER_OFFSETS, Header, Region, RegionTable, read_headers};
+use self::metadata::{MAX_SIZE, Metadata};
+use self::regions::Regions;
+use self::replay::{Replay, Replayed};
+use self::writer::State;
+use crate::paged_table::{PAGE_ENTRIES, PagedTable};
+use crate::registry::{Registered, Source};
+use crate::{
+    CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
+    Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer,
+};
+
+/// How the format gets in.
+pub(crate) const REGISTERED: Registered = Registered {
+    format: Format::Vhdx,
+    open: |source| Ok(Box::new(Vhdx::open(source)?)),
+    create: create::create,
+};
+
+/// A VHDX image.
+#[derive(Debug)]
+pub struct Vhdx {
+    /// The file as it was given.
+    file: Arc<dyn Disk>,
+    /// The same with the log replayed; what is written here replaces something.
+    in_place: Arc<dyn Disk>,
+    bat: Region,
+    table: PagedTable<U64>,
+    metadata: Metadata,
+    regions: Regions,
+    state: Mutex<State>,
+    /// Whether a log has been replayed into the file.
+    was_replayed: bool,
+    flags: OpenFlags,
+    name: String,
+}
+
+/// Why an image is not opened.
+#[derive(Debug)]
+enum Refusal {
+    /// It contradicts the format.
+    Invalid,
+    /// It needs something that is not there.
+    Unsupported,
+    /// For this reason.
+    Because(Error),
+}
+
+impl Refusal {
+    fn said(text: &str) -> Self {
+        Self::Because(Error::corrupt(text))
+    }
+
+    /// What a person is told: the operating system's words, where QEMU has no own ones.
+    fn into_error(self, name: &str) -> Error {
+        match self {
+            Self::Invalid => Error::corrupt(format!("Could not open '{name}': Invalid argument")),
+            Self::Unsupported => {
+                Error::unsupported(format!("Could not open '{name}': Operation not supported"))
+            }
+            Self::Because(error) => error,
+        }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Because(error.into())
+    }
+}
+
+impl Vhdx {
+    /// An image in a file.
+    pub(crate) fn open(source: Source<'_>) -> Result<Self> {
+        let name = source.name.to_owned();
+        Self::try_open(source).map_err(|refusal| refusal.into_error(&name))
+    }
+
+    fn try_open(source: Source<'_>) -> std::result::Result<Self, Refusal> {
+        let Source { disk: file, flags, name } = source;
+        let mut in_place = file.in_place().unwrap_or_else(|| Arc::clone(&file));
+        let mut signature = [0; FILE_SIGNATURE.len()];
+        in_place.read_padded(0, &mut signature)?;
+        if signature != FILE_SIGNATURE {
+            return Err(Refusal::Invalid);
+        }
+        let (mut header, index) = read_headers(&*in_place)?;
+        let mut regions = Regions::default();
+        let log = header.log();
+        regions.add(log.start, log.end - log.start)?;
+        let mut was_replayed = false;
+        if let Some(replay) = log::read(&*in_place, &header)? {
+            if flags.access == Access::Write {
+                header = write_back(&replay, &*in_place, &header, index)?;
+                was_replayed = true;
+            } else if flags.check {
+                return Err(needs_replay(name).into());
+            } else {
+                in_place = Arc::new(Replayed::new(in_place, replay));
+            }
+        }
+        let table = RegionTable::read(&*in_place, &mut regions)?;
+        let metadata = Metadata::read(&*in_place, table.metadata)?;
+        let entries = metadata.entries();
+        if entries > u64::from(table.bat.length) / size_of::<U64>() as u64 {
+            return Err(Refusal::Invalid);
+        }
+        if metadata.size > i64::MAX as u64 {
+            return Err(Refusal::said("Could not refresh total sector count: File too large"));
+        }
+        if metadata.size > MAX_SIZE {
+            return Err(Refusal::Invalid);
+        }
+        let bat = table.bat;
+        let table = PagedTable::new(Arc::clone(&in_place), bat.offset, entries);
+        let name = name.to_owned();
+        let state = Mutex::new(State::new(header, index));
+        let flags = *flags;
+        let image = Self { file, in_place, bat, table, metadata, regions, state, was_replayed, flags, name };
+        if !flags.check {
+            image.refuse_damage()?;
+        }
+        Ok(image)
+    }
+
+    fn table_to_check(&self) -> Table<'_> {
+        Table { disk: &*self.in_place, bat: self.bat, metadata: &self.metadata, regions: &self.regions }
+    }
+
+    /// Refuses an image whose blocks lie where none can be.
+    fn refuse_damage(&self) -> std::result::Result<(), Refusal> {
+        let mut is_damaged = false;
+        self.table_to_check().check(&mut |text| {
+            crate::notice::complain(&text);
+            is_damaged = true;
+            Listener::HasEnough
+        })?;
+        if is_damaged { Err(Refusal::Invalid) } else { Ok(()) }
+    }
+
+    /// What the table says of a guest block.
+    fn block(&self, block: u64) -> Result<Block> {
+        Ok(Block::of(self.table.get(self.metadata.entry_of(block))?.get()))
+    }
+}
+
+fn needs_replay(name: &str) -> Error {
+    let text =
+        format!("VHDX image file '{name}' opened read-only, but contains a log that needs to be replayed");
+    Error::invalid(text).with_hint(format!("To replay the log, run:\nqemu-img check -r all '{name}'"))
+}
+
+/// Replays a log into the file, and says so in the headers. The one that counts then.
+fn write_back(replay: &Replay, disk: &dyn Disk, header: &Header, index: usize) -> Result<Header> {
+    replay.apply(disk)?;
+    let next = header.next([0; 16]);
+    write_headers(disk, &next, index)?;
+    Ok(next.following())
+}
+
+/// Replaces the header that does not count, and then the other one. One of them is whole at any time.
+fn write_headers(disk: &dyn Disk, header: &Header, index: usize) -> Result<()> {
+    disk.write_at(HEADER_OFFSETS[1 - index], &header.to_bytes())?;
+    Ok(disk.write_at(HEADER_OFFSETS[index], &header.following().to_bytes())?)
+}
+
+impl Driver for Vhdx {
+    fn format(&self) -> Format {
+        Format::Vhdx
+    }
+
+    fn virtual_size(&self) -> u64 {
+        self.metadata.virtual_size()
+    }
+
+    fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {
+        let block_size = self.metadata.block_size;
+        let (first, within) = (at.0 / block_size, at.0 % block_size);
+        // No further than a page of the table: who asks may need only a little of it.
+        let last = ((at.0 + len - 1) / block_size).min((first / PAGE_ENTRIES + 1) * PAGE_ENTRIES - 1);
+        let start = self.block(first)?;
+        let mut next = first + 1;
+        while start == Block::Zero && next <= last && self.block(next)? == Block::Zero {
+            next += 1;
+        }
+        let target = match start {
+            Block::Zero => Target::Zero { host: None },
+            Block::Present(host) => Target::Data {
+                disk: Arc::clone(&self.in_place),
+                offset: HostOffset(host.saturating_add(within)),
+                holes: Holes::Ignored,
+            },
+            Block::Unreadable => return Err(Error::corrupt("Input/output error")),
+        };
+        Ok(Mapping { len: len.min(next * block_size - at.0), target })
+    }
+
+    /// Of this format QEMU does not tell what is allocated.
+    fn tells_allocation(&self) -> bool {
+        false
+    }
+
+    fn details(&self) -> Result<FormatDetails> {
+        let cluster_size = Some(self.metadata.block_size);
+        Ok(FormatDetails { cluster_size, dirty: Some(false), ..FormatDetails::default() })
+    }
+
+    fn files(&self) -> Vec<ImageFile> {
+        vec![ImageFile { role: "file".to_owned(), disk: Arc::clone(&self.file), name: Vec::new() }]
+    }
+
+    fn writer(&self) -> Option<&dyn Writer> {
+        (self.flags.access == Access::Write).then_some(self as _)
+    }
+
+    fn can_check(&self) -> bool {
+        true
+    }
+
+    fn check(&self, tell: &mut dyn FnMut(Finding)) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        self.table_to_check().check(&mut |text| {
+            report.corruptions += 1;
+            tell(Finding::Complaint(text));
+            Listener::WantsMore
+        })?;
+        Ok(report)
+    }
+
+    fn repairer(&self) -> Option<&dyn Repairer> {
+        Some(self)
+    }
+}
+
+/// What is repaired is a log that was not replayed, and that has happened when the image was opened.
+impl Repairer for Vhdx {
+    fn repair(&self, _what: Repair, tell: &mut dyn FnMut(Finding)) -> Repaired {
+        let found = self.check(tell);
+        let report = found.as_ref().cloned().unwrap_or_default();
+        let report = CheckReport { corruptions_fixed: self.was_replayed.into(), ..report };
+        let again = || {
+            let source = Source { disk: Arc::clone(&self.file), flags: &self.flags, name: &self.name };
+            Ok(Box::new(Self::open(source)?) as _)
+        };
+        Repaired { report, lost: 0, image: found.and_then(|_| again()) }
+    }
+}

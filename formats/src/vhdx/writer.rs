@@ -1,0 +1,117 @@
+//! Writing into a VHDX image.
+//!
+//! A block that is there is written where it is; one that is not gets a place at the end of the file.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use journal::{Disk, Zeroing};
+use zerocopy::little_endian::U64;
+
+use super::bat::Block;
+use super::header::{Header, MIB};
+use super::{Vhdx, write_headers};
+use crate::paged_table::Bits;
+use crate::{Allocation, Durability, Error, GuestOffset, HostOffset, Result, Writer};
+
+/// What changes as an image is written.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The header that counts, and which of the two it is.
+    header: (Header, usize),
+    /// Blocks that the committed image does not have.
+    fresh: Bits,
+    /// Whether anything was written since the last commit.
+    is_changed: bool,
+}
+
+impl State {
+    pub(super) fn new(header: Header, index: usize) -> Self {
+        Self { header: (header, index), fresh: Bits::default(), is_changed: false }
+    }
+}
+
+impl Vhdx {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a block is, and the disk to write it to.
+    fn place(&self, block: u64, state: &mut State) -> Result<(u64, &Arc<dyn Disk>)> {
+        state.is_changed = true;
+        match self.block(block)? {
+            Block::Present(host) if state.fresh.contains(block) => Ok((host, &self.file)),
+            Block::Present(host) => Ok((host, &self.in_place)),
+            Block::Unreadable => Err(Error::corrupt("Input/output error")),
+            Block::Zero => {
+                let host = self.file.len()?.next_multiple_of(MIB);
+                self.file.set_len(host + self.metadata.block_size)?;
+                let entry = U64::new(Block::Present(host).entry());
+                self.table.set(self.metadata.entry_of(block), entry)?;
+                if state.fresh.is_empty() {
+                    state.fresh = Bits::new(self.metadata.blocks());
+                }
+                state.fresh.insert(block);
+                Ok((host, &self.file))
+            }
+        }
+    }
+}
+
+impl Writer for Vhdx {
+    fn granularity(&self) -> u64 {
+        1
+    }
+
+    fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
+        let block_size = self.metadata.block_size;
+        let (block, within) = (at.0 / block_size, at.0 % block_size);
+        let mut state = self.state();
+        let (host, disk) = self.place(block, &mut state)?;
+        let offset = HostOffset(host.saturating_add(within));
+        Ok(Allocation { at, len: len.min(block_size - within), disk: Arc::clone(disk), offset })
+    }
+
+    /// The block has been entered already: until it is written it reads as before, as zeroes.
+    fn link(&self, _allocation: &Allocation) -> Result<()> {
+        Ok(())
+    }
+
+    fn zero(&self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
+        let block_size = self.metadata.block_size;
+        let end = at.0.saturating_add(len);
+        let mut start = at.0;
+        while start < end {
+            let len = (end - start).min(block_size - start % block_size);
+            if self.block(start / block_size)? != Block::Zero {
+                let run = self.prepare(GuestOffset(start), len)?;
+                run.disk.zero(run.offset.0..run.offset.0.saturating_add(len), how)?;
+            }
+            start += len;
+        }
+        Ok(())
+    }
+
+    fn discard(&self, at: GuestOffset, len: u64) -> Result<()> {
+        self.zero(at, len, Zeroing::Unmap)
+    }
+
+    fn overwrites(&self) -> bool {
+        true
+    }
+
+    fn commit(&self, durability: Durability) -> Result<()> {
+        let mut state = self.state();
+        self.table.flush()?;
+        if std::mem::take(&mut state.is_changed) {
+            let (header, index) = state.header;
+            let next = header.next(header.log_guid);
+            write_headers(&*self.in_place, &next, index)?;
+            state.header = (next.following(), index);
+            state.fresh = Bits::default();
+        }
+        match durability {
+            Durability::Durable => Ok(self.in_place.sync()?),
+            Durability::Volatile => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! VHDX images after power cuts, with logs that were not replayed, and damaged ones.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use formats::create::{CreateRequest, OptionList, OptionTable, create};
+use formats::engine::{self, Write};
+use formats::{
+    Durability, Format, Image, OpenContext, OpenFlags, PermissiveGate, Repair, Result, open_filename,
+};
+use journal::sim::CrashPlan;
+use journal::{Access, Fs, SimFs, Transaction, Zeroing};
+
+const IMAGE: &str = "/image";
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 6 * MIB;
+const LOG: usize = 1 << 20;
+const TABLE: usize = 2 << 20;
+const METADATA: usize = 3 << 20;
+const HEADERS: [usize; 2] = [64 << 10, 128 << 10];
+/// Identity of the log in the tests.
+const LOG_GUID: [u8; 16] = [0x55; 16];
+
+fn open_with(fs: &dyn Fs, flags: OpenFlags) -> Result<Image> {
+    let context = OpenContext { fs, gate: &PermissiveGate };
+    open_filename(&context, OsStr::new(IMAGE), Some("vhdx"), flags)
+}
+
+fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
+    open_with(fs, OpenFlags { access, ..OpenFlags::READ })
+}
+
+fn made(options: &str, size: u64) -> SimFs {
+    let fs = SimFs::new();
+    fs.add_directory("/");
+    let mut list = OptionList::default();
+    list.add(OsStr::new(options)).unwrap();
+    let mut options = OptionTable::for_file(Format::Vhdx).parse(&list).unwrap();
+    options.set_size(size).unwrap();
+    let context = OpenContext { fs: &fs, gate: &PermissiveGate };
+    let request = CreateRequest {
+        target: Path::new(IMAGE),
+        format: Format::Vhdx,
+        options: &options,
+        backing: None,
+        durability: Durability::Durable,
+    };
+    let new = create(&context, request).unwrap();
+    engine::write(new.image(), MIB + 700, Write::Data(&[1; 9000])).unwrap();
+    engine::write(new.image(), size - 512, Write::Data(&[2; 512])).unwrap();
+    new.publish().unwrap();
+    fs.settle();
+    fs
+}
+
+/// An image of 6 MiB with something in its second and last block.
+fn image(subformat: &str) -> SimFs {
+    made(&format!("block_size=1M,block_state_zero=off,subformat={subformat}"), SIZE)
+}
+
+/// Writes into blocks that are there and into new ones.
+fn change(fs: &dyn Fs) -> Result<()> {
+    let image = open(fs, Access::Write)?;
+    engine::write(&image, MIB + 4000, Write::Data(&[3; 3000]))?;
+    engine::write(&image, 5000, Write::Data(&[4; 20_000]))?;
+    let zeroes = Write::Zeroes { len: 400, how: Zeroing::Keep };
+    engine::write(&image, SIZE - 450, zeroes)?;
+    engine::write(&image, 3 * MIB, Write::Data(&[5; 512]))?;
+    image.driver().writer().unwrap().commit(Durability::Durable)
+}
+
+fn begin(fs: &SimFs) -> Transaction {
+    Transaction::begin(Arc::new(fs.clone()), Arc::new(AtomicBool::new(false)))
+}
+
+fn content(image: &Image) -> Vec<u8> {
+    let mut bytes = vec![0; image.virtual_size() as usize];
+    engine::read(image, 0, &mut bytes).unwrap();
+    bytes
+}
+
+/// The disk as the next program finds it, without errors.
+fn found(fs: &SimFs) -> Vec<u8> {
+    let transaction = begin(fs);
+    let image = open(&transaction, Access::Write).unwrap();
+    let report = image.driver().check(&mut |finding| panic!("{finding:?}")).unwrap();
+    assert_eq!(report.corruptions, 0);
+    content(&image)
+}
+
+#[test]
+fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
+    for subformat in ["dynamic", "fixed"] {
+        let fs = image(subformat);
+        let old = found(&fs);
+        let transaction = begin(&fs);
+        change(&transaction).unwrap();
+        transaction.commit().unwrap();
+        let new = found(&fs);
+        assert_ne!(old, new);
+        let mut counts = [0; 2];
+        let plan = CrashPlan { per_moment: 8, total: 300, seed: 3 };
+        for state in fs.crash_states(plan) {
+            let disk = found(&state.fs);
+            assert!(disk == old || disk == new, "{subformat}: state {}", state.id);
+            counts[usize::from(disk == new)] += 1;
+        }
+        assert!(counts.iter().all(|&count| count > 10), "{subformat}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_change_gives_the_file_new_identities() {
+    let fs = image("dynamic");
+    let sequence = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+    let before = fs.bytes(IMAGE).unwrap();
+    change(&fs).unwrap();
+    let after = fs.bytes(IMAGE).unwrap();
+    let newest = |bytes: &[u8]| HEADERS.into_iter().max_by_key(|&at| sequence(bytes, at)).unwrap();
+    let (old, new) = (newest(&before), newest(&after));
+    assert_eq!(sequence(&after, new), sequence(&before, old) + 2);
+    assert_ne!(before[old + 16..old + 32], after[new + 16..new + 32]);
+    assert_ne!(before[old + 32..old + 48], after[new + 32..new + 48]);
+    // Both say the same.
+    assert_eq!(after[HEADERS[0] + 16..HEADERS[0] + 80], after[HEADERS[1] + 16..HEADERS[1] + 80]);
+}
+
+#[test]
+fn blocks_are_found_across_chunks() {
+    let size = 9 << 30;
+    let fs = made("block_size=256M", size);
+    let image = open(&fs, Access::Write).unwrap();
+    // A chunk has 16 blocks, which end at 4 GiB.
+    engine::write(&image, (4 << 30) - 4096, Write::Data(&[7; 8192])).unwrap();
+    image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    drop(image);
+    let image = open(&fs, Access::Read).unwrap();
+    let mut bytes = vec![0; 16384];
+    engine::read(&image, (4 << 30) - 8192, &mut bytes).unwrap();
+    assert!(bytes[..4096].iter().all(|&byte| byte == 0) && bytes[12288..].iter().all(|&byte| byte == 0));
+    assert!(bytes[4096..12288].iter().all(|&byte| byte == 7));
+    let mut table = vec![0; 8 * 40];
+    let frozen = fs.freeze();
+    frozen.read(frozen.find(IMAGE).unwrap(), TABLE as u64, &mut table);
+    // The bitmap's entry stands between those of blocks 15 and 16.
+    assert_eq!((table[15 * 8], table[16 * 8], table[17 * 8]), (6, 0, 6));
+}
+
+#[test]
+fn sectors_of_4096_bytes() {
+    let fs = image("dynamic");
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    bytes[METADATA + 0x10020..METADATA + 0x10024].copy_from_slice(&4096_u32.to_le_bytes());
+    let old = found(&fs);
+    fs.add_file(IMAGE, &bytes);
+    // Blocks are so few that there is no bitmap's entry among them.
+    assert_eq!(found(&fs), old);
+}
+
+fn seal(bytes: &mut [u8]) {
+    bytes[4..8].fill(0);
+    let sum = crc32c::crc32c(bytes);
+    bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// A log entry that replaces one sector of the file and makes another zeroes.
+fn entry(sequence: u64, tail: u32, flushed: u64, data: (u64, &[u8; 4096]), zeroes: u64) -> Vec<u8> {
+    let mut bytes = b"loge\0\0\0\0".to_vec();
+    bytes.extend(8192_u32.to_le_bytes());
+    bytes.extend(tail.to_le_bytes());
+    bytes.extend(sequence.to_le_bytes());
+    bytes.extend(2_u64.to_le_bytes());
+    bytes.extend(LOG_GUID);
+    bytes.extend(flushed.to_le_bytes());
+    bytes.extend(flushed.to_le_bytes());
+    bytes.extend(b"desc");
+    bytes.extend(&data.1[4092..]);
+    bytes.extend(&data.1[..8]);
+    bytes.extend(data.0.to_le_bytes());
+    bytes.extend(sequence.to_le_bytes());
+    bytes.extend(b"zero\0\0\0\0");
+    bytes.extend(4096_u64.to_le_bytes());
+    bytes.extend(zeroes.to_le_bytes());
+    bytes.extend(sequence.to_le_bytes());
+    bytes.resize(4096, 0);
+    bytes.extend(b"data");
+    bytes.extend(((sequence >> 32) as u32).to_le_bytes());
+    bytes.extend(&data.1[8..4092]);
+    bytes.extend((sequence as u32).to_le_bytes());
+    seal(&mut bytes);
+    bytes
+}
+
+/// An image whose table is still in the log, in two entries that wrap around its end; what stands in its
+/// place is garbage.
+fn image_with_log() -> (SimFs, Vec<u8>) {
+    let fs = image("dynamic");
+    let old = found(&fs);
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    let len = bytes.len() as u64;
+    let table: [u8; 4096] = bytes[TABLE..TABLE + 4096].try_into().unwrap();
+    let (first, second) = (MIB - 8192 - 4096, MIB - 4096);
+    let unused = (METADATA + 0x20000) as u64;
+    let entries = [
+        entry(7, first as u32, len, (TABLE as u64, &[9; 4096]), unused),
+        entry(8, first as u32, len, (TABLE as u64, &table), unused + 4096),
+    ];
+    for (at, entry) in [first, second].into_iter().zip(entries) {
+        for (index, sector) in entry.chunks(4096).enumerate() {
+            let at = LOG + (at as usize + index * 4096) % MIB as usize;
+            bytes[at..at + 4096].copy_from_slice(sector);
+        }
+    }
+    bytes[TABLE..TABLE + 4096].fill(0xee);
+    bytes[unused as usize..unused as usize + 8192].fill(0xee);
+    for at in HEADERS {
+        bytes[at + 48..at + 64].copy_from_slice(&LOG_GUID);
+        seal(&mut bytes[at..at + 4096]);
+    }
+    fs.add_file(IMAGE, &bytes);
+    (fs, old)
+}
+
+#[test]
+fn a_log_is_replayed_for_readers_in_memory() {
+    let (fs, old) = image_with_log();
+    let before = fs.bytes(IMAGE).unwrap();
+    let image = open(&fs, Access::Read).unwrap();
+    assert_eq!(content(&image), old);
+    assert_eq!(fs.bytes(IMAGE).unwrap(), before);
+    let refused = open_with(&fs, OpenFlags { check: true, ..OpenFlags::READ });
+    let refusal = refused.map_or_else(|error| error.report(), |_| String::new());
+    assert!(refusal.contains("contains a log that needs to be replayed"), "{refusal}");
+}
+
+#[test]
+fn a_log_is_replayed_into_a_file_that_is_written() {
+    let (fs, old) = image_with_log();
+    let flags = OpenFlags { access: Access::Write, check: true, ..OpenFlags::READ };
+    let transaction = begin(&fs);
+    let image = open_with(&transaction, flags).unwrap();
+    let repaired =
+        image.driver().repairer().unwrap().repair(Repair::All, &mut |finding| panic!("{finding:?}"));
+    assert_eq!((repaired.report.corruptions_fixed, repaired.report.corruptions), (1, 0));
+    repaired.image.unwrap();
+    drop(image);
+    transaction.commit().unwrap();
+    let bytes = fs.bytes(IMAGE).unwrap();
+    for at in HEADERS {
+        assert_eq!(bytes[at + 48..at + 64], [0; 16]);
+    }
+    assert!(bytes[METADATA + 0x20000..METADATA + 0x22000].iter().all(|&byte| byte == 0));
+    assert_eq!(found(&fs), old);
+}
+
+#[test]
+fn of_a_torn_log_only_what_is_complete_counts() {
+    let (fs, _) = image_with_log();
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    // The second entry's data, at the start of the ring.
+    bytes[LOG + 100] ^= 1;
+    fs.add_file(IMAGE, &bytes);
+    // The first entry's table has no block at all.
+    let image = open(&fs, Access::Read).unwrap();
+    assert!(content(&image).iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn a_damaged_image_is_an_error_or_an_answer() {
+    let (with_log, _) = image_with_log();
+    let seeds = [image("dynamic").bytes(IMAGE).unwrap(), with_log.bytes(IMAGE).unwrap()];
+    let parts = [
+        (HEADERS[0], 0x50),
+        (HEADERS[1], 0x50),
+        (192 << 10, 0x50),
+        (LOG, 0x80),
+        (2 * LOG - 12288, 0x80),
+        (TABLE, 0x40),
+        (METADATA, 0xc0),
+        (METADATA + 0x10000, 0x28),
+    ];
+    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut below = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
+    for _ in 0..20_000 {
+        let seed = &seeds[below(2)];
+        let fs = SimFs::new();
+        fs.add_directory("/");
+        let disk = fs.create(Path::new(IMAGE)).unwrap();
+        for start in [0, HEADERS[0], HEADERS[1], LOG, 2 * LOG - 12288, TABLE, METADATA, METADATA + 0x10000] {
+            disk.write_at(start as u64, &seed[start..start + 12288]).unwrap();
+        }
+        disk.write_at(192 << 10, &seed[192 << 10..256 << 10]).unwrap();
+        disk.set_len(seed.len() as u64).unwrap();
+        for _ in 0..=below(3) {
+            let (start, len) = parts[below(parts.len())];
+            let at = (start + below(len)) as u64;
+            disk.write_at(at, &[[0, 1, 0x7f, 0xff, below(256) as u8][below(5)]]).unwrap();
+        }
+        for (at, len) in [(HEADERS[0], 4096), (HEADERS[1], 4096), (192 << 10, 65536)] {
+            let mut bytes = vec![0; len];
+            disk.read_exact_at(at as u64, &mut bytes).unwrap();
+            seal(&mut bytes);
+            disk.write_at(at as u64, &bytes).unwrap();
+        }
+        if below(10) == 0 {
+            disk.set_len(below(seed.len()) as u64).unwrap();
+        }
+        try_everything(&fs);
+    }
+}
+
+fn try_everything(fs: &SimFs) {
+    if let Ok(image) = open(fs, Access::Read) {
+        let size = image.virtual_size();
+        let mut buffer = vec![0; size.min(5000) as usize];
+        drop(engine::read(&image, size - buffer.len() as u64, &mut buffer));
+    }
+    if let Ok(image) = open_with(fs, OpenFlags { access: Access::Write, check: true, ..OpenFlags::READ }) {
+        drop(image.driver().check(&mut |_| ()));
+    }
+    if let Ok(image) = open(fs, Access::Write) {
+        let buffer = vec![1; image.virtual_size().min(5000) as usize];
+        let written = engine::write(&image, 0, Write::Data(&buffer));
+        let writer = image.driver().writer().unwrap();
+        drop(written.and_then(|()| writer.commit(Durability::Durable)));
+    }
+}
