@@ -132,6 +132,80 @@ fn sectors_are_marked_in_bitmaps_of_others() {
     assert_eq!(bitmap()[..3], [0b0000_0001, 0b1111_1100, 0]);
 }
 
+/// Puts the right checksum into the footer at the start.
+fn seal(bytes: &mut [u8]) {
+    bytes[CHECKSUM].fill(0);
+    let sum: u32 = bytes[..512].iter().map(|&byte| u32::from(byte)).sum();
+    bytes[CHECKSUM].copy_from_slice(&(!sum).to_be_bytes());
+}
+
+/// A disk of 9 MiB that stands on another, which it names as Hyper-V does.
+fn differencing() -> SimFs {
+    const LOCATOR: usize = 0x200 + 0x240;
+    const NAME: usize = 0x200 + 0x300;
+    let fs = image("dynamic");
+    fs.add_file("/base.vhd", &fs.bytes(IMAGE).unwrap());
+    let mut bytes = fs.bytes(IMAGE).unwrap()[..2048].to_vec();
+    bytes[0x3f] = 4;
+    seal(&mut bytes);
+    bytes[0x600..].fill(0xff);
+    let name: Vec<u8> = r".\base.vhd".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    bytes[NAME..NAME + name.len()].copy_from_slice(&name);
+    bytes[LOCATOR..LOCATOR + 4].copy_from_slice(b"W2ru");
+    bytes[LOCATOR + 8..LOCATOR + 12].copy_from_slice(&(name.len() as u32).to_be_bytes());
+    bytes[LOCATOR + 16..LOCATOR + 24].copy_from_slice(&(NAME as u64).to_be_bytes());
+    bytes.extend_from_within(..512);
+    fs.add_file(IMAGE, &bytes);
+    fs.settle();
+    fs
+}
+
+#[test]
+fn a_differencing_disk_shows_its_parent_where_it_holds_nothing() {
+    let fs = differencing();
+    let base = fs.bytes("/base.vhd").unwrap();
+    let mut expected = found(&fs);
+    assert!(expected[2 * MIB as usize + 700] == 1 && expected[SIZE as usize - 1] == 2);
+    let transaction = begin(&fs);
+    change(&transaction).unwrap();
+    transaction.commit().unwrap();
+    for (at, len, byte) in
+        [(2 * MIB + 4000, 3000, 3), (5000, 20_000, 4), (SIZE - 450, 400, 0), (6 * MIB, 512, 5)]
+    {
+        expected[at as usize..(at + len) as usize].fill(byte);
+    }
+    assert!(found(&fs) == expected);
+    assert!(fs.bytes("/base.vhd").unwrap() == base);
+    // 4000 to 7000 lie in sectors 7 to 13 of the block that was the first to be written.
+    let bytes = fs.bytes(IMAGE).unwrap();
+    assert_eq!(bytes[2048..2051], [0b0000_0001, 0b1111_1100, 0]);
+    assert_eq!(bytes[..512], bytes[bytes.len() - 512..]);
+}
+
+#[test]
+fn a_power_cut_leaves_a_differencing_disk_old_or_new() {
+    let fs = differencing();
+    let old = found(&fs);
+    let transaction = begin(&fs);
+    change(&transaction).unwrap();
+    transaction.commit().unwrap();
+    let new = found(&fs);
+    for state in fs.crash_states(CrashPlan { per_moment: 8, total: 300, seed: 5 }) {
+        let disk = found(&state.fs);
+        assert!(disk == old || disk == new, "state {}", state.id);
+    }
+}
+
+#[test]
+fn a_differencing_disk_that_names_no_parent_is_refused() {
+    let fs = differencing();
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    bytes[0x200 + 0x240] = 0;
+    fs.add_file(IMAGE, &bytes);
+    let refused = open(&fs, Access::Read).map_or_else(|error| error.report(), |_| String::new());
+    assert!(refused.contains("does not name its parent"), "{refused}");
+}
+
 #[test]
 fn a_damaged_image_is_an_error_or_an_answer() {
     let sound = image("dynamic").bytes(IMAGE).unwrap();
@@ -146,12 +220,10 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         let mut bytes = sound[..4096].to_vec();
         for _ in 0..=below(3) {
             // The fields and the table, for the most part.
-            let at = if below(8) == 0 { below(bytes.len()) } else { [0, 0x200, 0x600][below(3)] + below(56) };
+            let at = if below(8) == 0 { below(bytes.len()) } else { [0, 0x200, 0x600][below(3)] + below(64) };
             bytes[at] = [0, 1, 0x7f, 0xff, below(256) as u8][below(5)];
         }
-        let sum: u32 = bytes[..512].iter().map(|&byte| u32::from(byte)).sum();
-        let sum = sum - bytes[CHECKSUM].iter().map(|&byte| u32::from(byte)).sum::<u32>();
-        bytes[CHECKSUM].copy_from_slice(&(!sum).to_be_bytes());
+        seal(&mut bytes);
         // What is cut off is a hole, so that the table's blocks are in the file.
         let len = if below(10) == 0 { below(4096) } else { sound.len() };
         let fs = SimFs::new();

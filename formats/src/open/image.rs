@@ -222,7 +222,9 @@ impl Opener<'_> {
         if behind.driver.backing().is_none() && overrides.is_empty() {
             return Ok(None);
         }
-        if behind.driver.format() == Format::Raw || registry::find(behind.driver.format()).is_some() {
+        let has_none =
+            behind.driver.format() == Format::Raw || registry::find(behind.driver.format()).is_some();
+        if has_none && behind.driver.backing().is_none() {
             return Err(Error::invalid("Driver doesn't support backing files"));
         }
         let image =

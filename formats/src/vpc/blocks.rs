@@ -19,6 +19,8 @@ const SCANNED: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Blocks {
     pub(super) header: Header,
+    /// Whether sectors that are not marked in a block's bitmap are in another disk.
+    pub(super) is_differencing: bool,
     pub(super) table: PagedTable<U32>,
     state: Mutex<State>,
 }
@@ -53,7 +55,12 @@ impl Blocks {
         };
         let table = PagedTable::new(Arc::clone(disk), header.table_offset, header.entries.into());
         let state = State { free, fresh_from: free + FOOTER_SIZE, has_grown: false, full: Bits::default() };
-        Ok(Self { header, table, state: Mutex::new(state) })
+        Ok(Self { header, is_differencing: false, table, state: Mutex::new(state) })
+    }
+
+    /// The same blocks over those of another disk.
+    pub(super) fn over_parent(self) -> Self {
+        Self { is_differencing: true, ..self }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -65,6 +72,21 @@ impl Blocks {
         let entry = self.table.get(block)?.get();
         Ok((entry != UNALLOCATED).then(|| u64::from(entry) * SECTOR))
     }
+}
+
+/// Sectors of a block, from `first` up to `end`, that are marked in its bitmap as the first one is: whether
+/// that is, and where the others begin.
+pub(super) fn marked_run(disk: &dyn Disk, host: u64, first: u64, end: u64) -> Result<(bool, u64)> {
+    let start = first / 8;
+    let mut bytes = vec![0; (end.div_ceil(8) - start) as usize];
+    disk.read_padded(host.saturating_add(start), &mut bytes)?;
+    let is_marked = |sector: u64| {
+        let byte = bytes.get((sector / 8 - start) as usize).copied().unwrap_or(0);
+        byte & 0x80 >> (sector % 8) != 0
+    };
+    let marked = is_marked(first);
+    let past = (first + 1..end).find(|&sector| is_marked(sector) != marked);
+    Ok((marked, past.unwrap_or(end)))
 }
 
 fn is_footer(disk: &dyn Disk, at: u64) -> Result<bool> {

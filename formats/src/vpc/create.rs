@@ -45,7 +45,7 @@ pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box
         }
     };
     let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));
-    Ok(Box::new(Vpc { footer, size, layout, disk, in_place, access: Access::Write }))
+    Ok(Box::new(Vpc { footer, size, layout, parent: None, disk, in_place, access: Access::Write }))
 }
 
 fn lay_out_dynamic(disk: &Arc<dyn Disk>, footer: &RawFooter, size: u64) -> Result<Blocks> {

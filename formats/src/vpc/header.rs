@@ -39,7 +39,7 @@ pub struct RawHeader {
     parent_timestamp: U32,
     reserved: U32,
     /// The name of that disk's file, in UTF-16.
-    parent_name: [U16; 256],
+    pub parent_name: [U16; 256],
     /// Where to look for it.
     pub locators: [RawLocator; 8],
     rest: [u8; 256],

@@ -5,6 +5,8 @@
 //!   dynamic:  footer │ header │ table │ (bitmap │ block)… │ footer
 //! ```
 //!
+//! A differencing disk is a dynamic one; sectors that are not marked in a block's bitmap are its parent's.
+//!
 //! Blocks have no order; the footer at the end makes way for the next one.
 
 mod blocks;
@@ -12,6 +14,7 @@ mod create;
 mod footer;
 mod geometry;
 mod header;
+mod parent;
 mod writer;
 
 use std::sync::Arc;
@@ -26,11 +29,11 @@ use self::header::{HEADER_SIZE, Header, RawHeader};
 use crate::error::ResultExt;
 use crate::options::VpcOptions;
 use crate::paged_table::PAGE_ENTRIES;
-use crate::raw::sectors;
+use crate::raw::{SECTOR, sectors};
 use crate::registry::{Registered, Source};
 use crate::{
-    Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping, Result, Target,
-    Writer,
+    BackingReference, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
+    Mapping, Result, Target, Writer,
 };
 
 /// How the format gets in.
@@ -46,6 +49,8 @@ pub struct Vpc {
     footer: RawFooter,
     size: u64,
     layout: Layout,
+    /// The disk that this one stands on.
+    parent: Option<BackingReference>,
     /// For what goes where the committed image does not look.
     disk: Arc<dyn Disk>,
     /// For what replaces something.
@@ -78,15 +83,22 @@ impl Vpc {
             footer.check()?;
             let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
             let layout = Layout::Fixed { room: at };
-            return Ok(Self { footer, size, layout, disk, in_place, access: flags.access });
+            return Ok(Self { footer, size, layout, parent: None, disk, in_place, access: flags.access });
         };
         footer.check()?;
         let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
-        let blocks = Blocks::open(read_header(&*in_place, &footer, size)?, &in_place)?;
-        // A fixed disk with all this before it is nothing that can be written.
-        let layout =
-            if footer.kind() == Kind::Fixed { Layout::Fixed { room: 0 } } else { Layout::Dynamic(blocks) };
-        Ok(Self { footer, size, layout, disk, in_place, access: flags.access })
+        let raw = read_header(&*in_place, &footer)?;
+        let blocks = Blocks::open(Header::parse(&raw, size)?, &in_place)?;
+        let (layout, parent) = match footer.kind() {
+            // A fixed disk with all this before it is nothing that can be written.
+            Kind::Fixed => (Layout::Fixed { room: 0 }, None),
+            Kind::Dynamic => (Layout::Dynamic(blocks), None),
+            Kind::Differencing => {
+                let parent = parent::reference(&*in_place, &raw)?;
+                (Layout::Dynamic(blocks.over_parent()), Some(parent))
+            }
+        };
+        Ok(Self { footer, size, layout, parent, disk, in_place, access: flags.access })
     }
 }
 
@@ -113,7 +125,7 @@ fn footer_of_fixed(disk: &dyn Disk) -> Result<(RawFooter, u64)> {
     footer.map(|footer| (footer, at)).ok_or_else(|| Error::invalid("invalid VPC image"))
 }
 
-fn read_header(disk: &dyn Disk, footer: &RawFooter, size: u64) -> Result<Header> {
+fn read_header(disk: &dyn Disk, footer: &RawFooter) -> Result<RawHeader> {
     let unreadable = || "Error reading dynamic VHD header".to_owned();
     let at = footer.data_offset.get();
     if at > crate::resize::MAX_DISK_SIZE - HEADER_SIZE {
@@ -121,7 +133,7 @@ fn read_header(disk: &dyn Disk, footer: &RawFooter, size: u64) -> Result<Header>
     }
     let mut raw = RawHeader::new_zeroed();
     disk.read_padded(at, raw.as_mut_bytes()).context(unreadable)?;
-    Header::parse(&raw, size)
+    Ok(raw)
 }
 
 impl Blocks {
@@ -133,6 +145,9 @@ impl Blocks {
         // No further than the table's page: who asks may need only a little of it.
         let last = last.min((first / PAGE_ENTRIES + 1) * PAGE_ENTRIES - 1);
         let start = self.host(first)?;
+        if let (Some(host), true) = (start, self.is_differencing) {
+            return self.map_sectors(disk, host, within, len.min(block_size - within));
+        }
         let mut next = first + 1;
         // Blocks with data are told one by one: each has its bitmap before it.
         while start.is_none() && next <= last && self.host(next)?.is_none() {
@@ -145,9 +160,25 @@ impl Blocks {
                 offset: HostOffset(host + self.header.bitmap_size() + within),
                 holes: Holes::Ignored,
             },
+            None if self.is_differencing => Target::Unallocated { host: None },
             None => Target::Zero { host: None },
         };
         Ok(Mapping { len, target })
+    }
+
+    /// What stands behind a range within a block of a differencing disk.
+    fn map_sectors(&self, disk: &Arc<dyn Disk>, host: u64, within: u64, len: u64) -> Result<Mapping> {
+        let end = (within + len).div_ceil(SECTOR);
+        let (is_here, past) = blocks::marked_run(&**disk, host, within / SECTOR, end)?;
+        let target = match is_here {
+            true => Target::Data {
+                disk: Arc::clone(disk),
+                offset: HostOffset(host + self.header.bitmap_size() + within),
+                holes: Holes::Ignored,
+            },
+            false => Target::Unallocated { host: None },
+        };
+        Ok(Mapping { len: len.min(past * SECTOR - within), target })
     }
 }
 
@@ -169,6 +200,10 @@ impl Driver for Vpc {
             }
             Layout::Dynamic(blocks) => blocks.map(&self.in_place, at.0, len),
         }
+    }
+
+    fn backing(&self) -> Option<&BackingReference> {
+        self.parent.as_ref()
     }
 
     fn details(&self) -> Result<FormatDetails> {

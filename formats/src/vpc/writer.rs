@@ -46,10 +46,14 @@ impl Vpc {
         if end + FOOTER_SIZE > len {
             self.disk.set_len(end + FOOTER_SIZE)?;
         }
-        let bitmap = vec![0xff; blocks.header.bitmap_size() as usize];
+        // What a parent has shows through until it is written.
+        let mark = if blocks.is_differencing { 0 } else { 0xff };
+        let bitmap = vec![mark; blocks.header.bitmap_size() as usize];
         self.disk_for(host, state).write_at(host, &bitmap)?;
         blocks.table.set(block, U32::new(entry))?;
-        state.learn_full(blocks, block);
+        if !blocks.is_differencing {
+            state.learn_full(blocks, block);
+        }
         (state.free, state.has_grown) = (end, true);
         Ok(host)
     }
@@ -99,7 +103,10 @@ fn check_room(room: u64, at: u64, len: u64) -> Result<()> {
 
 impl Writer for Vpc {
     fn granularity(&self) -> u64 {
-        1
+        match &self.layout {
+            Layout::Dynamic(blocks) if blocks.is_differencing => SECTOR,
+            _ => 1,
+        }
     }
 
     fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
@@ -125,7 +132,7 @@ impl Writer for Vpc {
         Ok(Allocation { at, len, disk, offset: HostOffset(host) })
     }
 
-    /// The block has been entered already: until it is written it reads as before, as zeroes.
+    /// The block has been entered already: until its sectors are marked they read as before.
     fn link(&self, allocation: &Allocation) -> Result<()> {
         match &self.layout {
             Layout::Fixed { .. } => Ok(()),
@@ -146,7 +153,7 @@ impl Writer for Vpc {
         while start < end {
             let within = start % blocks.header.block_size;
             let len = (end - start).min(blocks.header.block_size - within);
-            if blocks.host(start / blocks.header.block_size)?.is_some() {
+            if blocks.is_differencing || blocks.host(start / blocks.header.block_size)?.is_some() {
                 let run = self.prepare(GuestOffset(start), len)?;
                 run.disk.zero(run.offset.0..run.offset.0 + run.len, how)?;
                 self.link(&run)?;

@@ -36,6 +36,7 @@ const DAMAGE: &[(&str, Damage)] = &[
     ("version", Damage::Footer(12, &[0, 2])),
     ("type-0", Damage::Footer(0x3f, &[0])),
     ("type-fixed", Damage::Footer(0x3f, &[2])),
+    ("type-differencing", Damage::Footer(0x3f, &[4])),
     ("type-9", Damage::Footer(0x3f, &[9])),
     ("creator-win", Damage::Footer(0x1c, b"win ")),
     ("creator-qem2", Damage::Footer(0x1c, b"qem2")),
