@@ -6,7 +6,9 @@ use std::fmt;
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use crate::{Codec, Error, Result};
+use crate::{Codec, Error, Result, Stream};
+
+mod adc;
 
 /// Window of deflate streams, as its base-2 logarithm: qcow2 readers inflate with 4 KiB.
 const DEFLATE_WINDOW_BITS: u8 = 12;
@@ -33,10 +35,14 @@ impl Default for Decoder {
 
 impl Decoder {
     /// Fills all of `cluster` from `payload`, whose end may be padding.
-    pub fn decode(&mut self, codec: Codec, payload: &[u8], cluster: &mut [u8]) -> Result<()> {
-        match codec {
-            Codec::Deflate => self.inflate(payload, cluster),
-            Codec::Zstd => self.unzstd(payload, cluster),
+    pub fn decode(&mut self, stream: impl Into<Stream>, payload: &[u8], cluster: &mut [u8]) -> Result<()> {
+        match stream.into() {
+            Stream::Codec(Codec::Deflate) => self.inflate(payload, cluster),
+            Stream::Codec(Codec::Zstd) => self.unzstd(payload, cluster),
+            Stream::Zlib => sound(self.fast_inflate.zlib_decompress(payload, cluster) == Ok(cluster.len())),
+            Stream::Bzip2 => sound(unbzip2(payload, cluster)),
+            Stream::Lzfse => sound(unlzfse(payload, cluster)),
+            Stream::Adc => sound(adc::decode(payload, cluster)),
         }
     }
 
@@ -84,6 +90,23 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// Whether a stream is sound, and exactly as long as the cluster.
+fn unbzip2(payload: &[u8], cluster: &mut [u8]) -> bool {
+    let mut stream = bzip2::Decompress::new(false);
+    let status = stream.decompress(payload, cluster);
+    matches!(status, Ok(bzip2::Status::StreamEnd)) && stream.total_out() == cluster.len() as u64
+}
+
+/// The same. No more is made than there is room for.
+fn unlzfse(payload: &[u8], mut cluster: &mut [u8]) -> bool {
+    let decoded = lzfse_rust::LzfseRingDecoder::default().decode(&mut &*payload, &mut cluster);
+    decoded.is_ok() && cluster.is_empty()
+}
+
+fn sound(is: bool) -> Result<()> {
+    if is { Ok(()) } else { Err(broken()) }
 }
 
 impl fmt::Debug for Decoder {

@@ -47,8 +47,9 @@ impl Format {
         Self::Parallels,
         Self::Luks,
         Self::Bochs,
-        Self::Cloop,
+        // Before cloop: what is like both is taken for this.
         Self::Dmg,
+        Self::Cloop,
     ];
 
     /// The name as it is typed and printed.

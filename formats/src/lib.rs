@@ -23,9 +23,12 @@
 
 pub mod amend;
 pub mod bitmaps;
+mod bochs;
+mod cloop;
 pub mod codec;
 pub mod context;
 pub mod create;
+mod dmg;
 pub mod driver;
 pub mod engine;
 pub mod error;
@@ -64,7 +67,7 @@ pub use driver::{
 pub use error::{Error, ErrorKind, Result};
 pub use format::Format;
 pub use image::{Below, Child, FileNode, Image, NodeName};
-pub use mapping::{CompressedRun, Holes, Mapping, Target};
+pub use mapping::{CompressedRun, Holes, Mapping, Stream, Target};
 pub use open::{open_filename, open_image_opts};
 pub use overlay::Overlay;
 pub use repair::{Repair, Repaired, Repairer};

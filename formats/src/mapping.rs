@@ -68,5 +68,26 @@ pub struct CompressedRun {
     /// How many guest bytes it holds.
     pub cluster_size: u64,
     /// How it is compressed.
-    pub codec: Codec,
+    pub stream: Stream,
+}
+
+/// How a cluster is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// As clusters are also written.
+    Codec(Codec),
+    /// A zlib stream, exactly as long as the cluster.
+    Zlib,
+    /// A bzip2 stream, exactly as long as the cluster.
+    Bzip2,
+    /// An LZFSE stream, exactly as long as the cluster.
+    Lzfse,
+    /// A stream of Apple Data Compression, exactly as long as the cluster.
+    Adc,
+}
+
+impl From<Codec> for Stream {
+    fn from(codec: Codec) -> Self {
+        Self::Codec(codec)
+    }
 }

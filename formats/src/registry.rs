@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use journal::Disk;
+use journal::{Access, Disk};
 
 use crate::create::CreateOptions;
-use crate::{Driver, Format, OpenFlags, Result, vdi, vhdx, vpc};
+use crate::{Driver, Error, Format, OpenFlags, Result, bochs, cloop, dmg, vdi, vhdx, vpc};
 
 /// A driver over its file, if there could be one.
 pub(crate) type Opened = Result<Box<dyn Driver>>;
@@ -34,9 +34,29 @@ pub(crate) struct Registered {
 }
 
 /// All of them.
-const FORMATS: &[Registered] = &[vdi::REGISTERED, vhdx::REGISTERED, vpc::REGISTERED];
+const FORMATS: &[Registered] = &[
+    bochs::REGISTERED,
+    cloop::REGISTERED,
+    dmg::REGISTERED,
+    vdi::REGISTERED,
+    vhdx::REGISTERED,
+    vpc::REGISTERED,
+];
 
 /// How a format is opened and made, if it is one of these.
 pub(crate) fn find(format: Format) -> Option<&'static Registered> {
     FORMATS.iter().find(|registered| registered.format == format)
+}
+
+/// The refusal of a format that is only read.
+pub(crate) fn no_creation(format: Format) -> Error {
+    Error::unsupported(format!("Format driver '{format}' does not support image creation"))
+}
+
+/// Fails if an image of a format that is only read is opened for writing.
+pub(crate) fn require_reading(flags: &OpenFlags) -> Result<()> {
+    match flags.access {
+        Access::Read => Ok(()),
+        Access::Write => Err(Error::unsupported("Image is read-only")),
+    }
 }

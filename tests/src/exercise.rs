@@ -55,13 +55,14 @@ pub fn tree(image: &[u8], others: &[(&str, &[u8])]) -> SimFs {
     fs
 }
 
-/// Takes the image of a tree through all steps.
-pub fn everything(fs: &SimFs) -> Answers {
+/// Takes the image of a tree through all steps, as one of a format.
+pub fn everything(fs: &SimFs, format: &str) -> Answers {
+    let open = |flags| open_as(fs, format, flags);
     Answers {
-        reading: open(fs, OpenFlags::READ).and_then(|image| read(&image)),
-        describing: open(fs, METADATA).and_then(|image| describe(&image)),
-        checking: open(fs, CHECK).and_then(|image| check(&image)),
-        repairing: open(fs, OpenFlags { access: Access::Write, ..CHECK }).and_then(|image| repair(&image)),
+        reading: open(OpenFlags::READ).and_then(|image| read(&image)),
+        describing: open(METADATA).and_then(|image| describe(&image)),
+        checking: open(CHECK).and_then(|image| check(&image)),
+        repairing: open(OpenFlags { access: Access::Write, ..CHECK }).and_then(|image| repair(&image)),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod compare;
 pub mod content;
 pub mod effects;
 pub mod exercise;
+pub mod foreign;
 pub mod glob;
 pub mod inside;
 pub mod judge;

@@ -5,15 +5,22 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::script::Xorshift;
+use crate::shapes::Shape;
 
 /// Seeds larger than this make mutants too slowly.
 const SEED_LIMIT: u64 = 400 << 10;
+/// Bytes at the start of an image that mostly are no data.
+const HEAD: usize = 4096;
+/// The same at its end.
+const TAIL: usize = 1024;
 
 /// An image to be damaged, and the files that stand behind it.
 #[derive(Debug, Clone)]
 pub struct Seed {
     /// Where it comes from.
     pub name: String,
+    /// Its format.
+    pub format: &'static str,
     /// Its bytes.
     pub image: Vec<u8>,
     /// Files that it names.
@@ -23,8 +30,9 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// The image and the other files of a directory, if they are small enough.
-    pub fn load(name: &str, dir: &Path, image: &str) -> Option<Self> {
+    /// The image of a shape and the other files of its directory, if they are small enough.
+    pub fn load(shape: &Shape, dir: &Path) -> Option<Self> {
+        let image = shape.image;
         let path = dir.join(image);
         if fs::metadata(&path).ok()?.len() > SEED_LIMIT {
             return None;
@@ -37,8 +45,8 @@ impl Seed {
             wanted.then(|| fs::read(entry.path()).ok().map(|bytes| (name, bytes)))?
         });
         let others = others.collect();
-        let hot = hot(&image_bytes);
-        Some(Self { name: name.to_owned(), image: image_bytes, others, hot })
+        let hot = if shape.format == "qcow2" { hot(&image_bytes) } else { ends(&image_bytes) };
+        Some(Self { name: shape.name.to_owned(), format: shape.format, image: image_bytes, others, hot })
     }
 
     /// The image with one to eight damages.
@@ -49,6 +57,12 @@ impl Seed {
         }
         bytes
     }
+}
+
+/// Where other formats have their headers, their tables, and what they keep at the end.
+fn ends(bytes: &[u8]) -> Vec<Range<usize>> {
+    let len = bytes.len();
+    vec![0..len.min(HEAD), len.saturating_sub(TAIL)..len]
 }
 
 /// The header, and every cluster that the tables of a sound image lead to without being data.

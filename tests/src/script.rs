@@ -10,6 +10,7 @@
 //! | `noise NAME SIZE SEED` | makes a file of bytes that do not compress |
 //! | `prose NAME SIZE SEED` | makes a file of bytes that compress about 3:1 |
 //! | `text NAME BYTES` | makes a file of exactly these bytes |
+//! | `bochs NAME`, `cloop NAME`, `dmg NAME properties\|resources` | makes such an image, see [`crate::foreign`] |
 //! | `append NAME BYTES` | adds these bytes to a file |
 //! | `poke NAME PLACE OP VALUE` | changes a field of a qcow2 file, see [`crate::qcow2`] |
 //! | `seal NAME AT LEN` | makes the checksum of a VHDX structure anew |
@@ -23,6 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use crate::foreign::{self, ListIn};
 use crate::oracle::oracle;
 use crate::qcow2::Patient;
 use crate::run::Run;
@@ -72,6 +74,12 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
         "noise" => fs::write(path, noise(size(&text(1)), size(&text(2)))),
         "prose" => fs::write(path, prose(size(&text(1)), size(&text(2)))),
         "text" => fs::write(path, args[1].as_bytes()),
+        "bochs" => fs::write(path, foreign::bochs()),
+        "cloop" => fs::write(path, foreign::cloop()),
+        "dmg" => {
+            let list = if text(1) == "resources" { ListIn::Resources } else { ListIn::Properties };
+            fs::write(path, foreign::dmg(list, &foreign::usual_chunks()))
+        }
         "append" => File::options().append(true).open(path)?.write_all(args[1].as_bytes()),
         "poke" => {
             Patient::open(&path).poke(&text(1), &text(2), &text(3));

@@ -36,6 +36,11 @@ impl Shape {
         Box::leak(Box::new(Self { name: name.leak(), script: script.leak(), ..*self }))
     }
 
+    const fn named(mut self, image: &'static str) -> Self {
+        self.image = image;
+        self
+    }
+
     const fn with(mut self, traits: Traits) -> Self {
         self.traits = traits;
         self
@@ -124,6 +129,18 @@ pub const VPC: &[Shape] = &[
          io -f vpc a.vhd | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k | write -z 7M 1M",
     ),
     vpc("vpc/large", "img create -f vpc a.vhd 200G\nio -f vpc a.vhd | write -P 1 199G 64k").with(Traits::HUGE),
+];
+
+const fn foreign(name: &'static str, format: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.dmg", format, traits: Traits::PLAIN, script }
+}
+
+/// Formats that are only read.
+pub const FOREIGN: &[Shape] = &[
+    foreign("foreign/bochs", "bochs", "bochs a.dmg"),
+    foreign("foreign/cloop", "cloop", "cloop a.img").named("a.img"),
+    foreign("foreign/dmg-properties", "dmg", "dmg a.dmg properties"),
+    foreign("foreign/dmg-resources", "dmg", "dmg a.dmg resources"),
 ];
 
 /// qcow2 without anything behind it.
@@ -559,7 +576,9 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, VDI, VHDX, VPC, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS].into_iter().flatten()
+    [RAW, FOREIGN, VDI, VHDX, VPC, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS]
+        .into_iter()
+        .flatten()
 }
 
 /// Those that commands change, without some that take the oracle seconds, or that are repaired before

@@ -2,7 +2,8 @@
 //!
 //! `TXIMG_HOSTILE` is how many mutants are tried in this process (default: as many as half a
 //! minute allows); `TXIMG_HOSTILE_SEED` is where their random numbers start, and
-//! `TXIMG_HOSTILE_ONLY` is the number of a single mutant to try again. A failure prints the seed
+//! `TXIMG_HOSTILE_ONLY` is the number of a single mutant to try again, `TXIMG_HOSTILE_FORMAT` the only
+//! format that is damaged. A failure prints the seed
 //! and number of its mutant and leaves the file behind.
 
 #![allow(clippy::disallowed_methods, reason = "scratch files of tests need no durability")]
@@ -73,8 +74,10 @@ static ALLOCATOR: Counting = Counting;
 /// The rich ones are small and stand for several each: they come up more often.
 fn seeds() -> Vec<Seed> {
     let rich = shapes::RICH.iter().cycle().take(10 * shapes::RICH.len());
+    let only = std::env::var("TXIMG_HOSTILE_FORMAT").ok();
     rich.chain(shapes::readable().filter(|shape| shape.format != "raw"))
-        .filter_map(|shape| Seed::load(shape.name, &scene::fixture(shape), shape.image))
+        .filter(|shape| only.as_deref().is_none_or(|only| only == shape.format))
+        .filter_map(|shape| Seed::load(shape, &scene::fixture(shape)))
         .collect()
 }
 
@@ -96,7 +99,7 @@ fn try_in_process(seed: &Seed, bytes: &[u8]) -> Result<(), String> {
     let others: Vec<(&str, &[u8])> = seed.others.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
     let fs = exercise::tree(bytes, &others);
     let (started, worked) = (Instant::now(), thread_time());
-    let outcome = catch_unwind(AssertUnwindSafe(|| drop(exercise::everything(&fs))));
+    let outcome = catch_unwind(AssertUnwindSafe(|| drop(exercise::everything(&fs, seed.format))));
     if let Err(panic) = outcome {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));

@@ -93,7 +93,7 @@ impl Decompressed {
                 &mut self.cluster
             }
         };
-        self.decoder.decode(cluster.codec, &self.payload, out).map_err(|error| {
+        self.decoder.decode(cluster.stream, &self.payload, out).map_err(|error| {
             tracing::debug!(cluster = cluster.cluster.0, %error, "A compressed cluster is broken.");
             // What a failing disk is told as: the sentence around it says where.
             Error::corrupt("Input/output error")

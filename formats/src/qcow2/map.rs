@@ -90,7 +90,7 @@ pub fn map(
             len: descriptor.len,
             cluster: at.align_down(geometry.cluster_size()),
             cluster_size: geometry.cluster_size(),
-            codec: files.codec,
+            stream: files.codec.into(),
         }),
     };
     Ok(Mapping { len: run.len.min(len), target })

@@ -15,6 +15,7 @@ mod compare;
 mod convert;
 mod create;
 mod dd;
+mod foreign;
 mod info;
 mod map;
 mod measure;
@@ -25,6 +26,7 @@ mod repair;
 mod resize;
 mod snapshot;
 mod usage;
+
 mod vdi;
 mod vhdx;
 mod vpc;
@@ -87,6 +89,7 @@ fn sample(cases: Vec<Case>) -> Vec<Case> {
 fn cases() -> Vec<Case> {
     let families = [
         usage::cases,
+        foreign::cases,
         vdi::cases,
         vhdx::cases,
         vpc::cases,

@@ -1,0 +1,13 @@
+//! cloop images: what leads to the guest's bytes, and these.
+#![no_main]
+
+use formats::OpenFlags;
+use libfuzzer_sys::fuzz_target;
+use testkit::exercise;
+
+fuzz_target!(|image: &[u8]| {
+    let fs = exercise::tree(image, &[]);
+    if let Ok(image) = exercise::open_as(&fs, "cloop", OpenFlags::READ) {
+        drop(exercise::read(&image));
+    }
+});
