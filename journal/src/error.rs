@@ -107,9 +107,11 @@ impl Error {
     }
 
     /// The reason alone, worded as `strerror` does ("No such file or directory"); for
-    /// [`ErrorKind::Locked`] the complaint.
+    /// [`ErrorKind::Locked`] the complaint, and for [`ErrorKind::Pending`] and [`ErrorKind::Conflict`] what
+    /// a person can do about it.
     pub fn reason(&self) -> String {
         match (self.os_code(), self.kind) {
+            (_, ErrorKind::Pending | ErrorKind::Conflict) if self.told.is_some() => self.to_string(),
             (Some(code), _) => strerror(code),
             (None, ErrorKind::Locked) => self.op.to_owned(),
             (None, ErrorKind::Interrupted) => strerror(libc::EINTR),

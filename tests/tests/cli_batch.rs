@@ -148,3 +148,26 @@ fn journals_that_mean_nothing_are_dropped() {
     let nothing = tximg(scratch.path(), &["recover", "image"]);
     assert_eq!(text(&nothing.stdout), "image: nothing to recover\n");
 }
+
+/// Only root can give a file to somebody.
+#[test]
+fn a_journal_of_another_user_is_refused_and_can_be_dropped() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a journal to another user");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "image", "8M"]);
+    let journal = scratch.path().join("image.tximg-journal");
+    std::fs::write(&journal, "not to be believed").unwrap();
+    std::os::unix::fs::chown(&journal, Some(12345), None).unwrap();
+    for command in [&["info", "image"][..], &["resize", "image", "9M"], &["recover", "image"]] {
+        let refused = tximg(scratch.path(), command);
+        assert_eq!(refused.status.code(), Some(1), "{command:?}");
+        let told = text(&refused.stderr);
+        assert!(told.contains("belongs to another user and is not believed"), "{command:?}: {told}");
+    }
+    assert!(tximg(scratch.path(), &["recover", "--discard", "image"]).status.success());
+    assert!(!journal.exists());
+    assert!(tximg(scratch.path(), &["info", "image"]).status.success());
+}
