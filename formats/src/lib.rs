@@ -49,6 +49,7 @@ pub mod raw;
 mod registry;
 pub mod repair;
 pub mod resize;
+mod sector_bitmap;
 pub mod shown;
 pub mod snapshots;
 pub mod units;
@@ -56,6 +57,7 @@ mod uuid;
 mod vdi;
 mod vhdx;
 pub mod vpc;
+mod windows_name;
 
 pub use amend::{Amend, Amendment};
 pub use bitmaps::{BitmapWriter, Recording};

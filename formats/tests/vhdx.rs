@@ -161,6 +161,81 @@ fn sectors_of_4096_bytes() {
     assert_eq!(found(&fs), old);
 }
 
+/// A disk of 6 MiB over one that is full of eights: two sectors of its second block are its own, its third
+/// block is zeroes, and its last one is all there.
+fn differencing() -> (SimFs, Vec<u8>) {
+    const LOCATOR: usize = METADATA + 0x20000;
+    let base = made("block_size=2M", SIZE);
+    let image_of_base = open(&base, Access::Write).unwrap();
+    engine::write(&image_of_base, 0, Write::Data(&vec![8; SIZE as usize])).unwrap();
+    image_of_base.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    let fs = image("dynamic");
+    let old = found(&fs);
+    fs.add_file("/base.vhdx", &base.bytes(IMAGE).unwrap());
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    bytes[METADATA + 10] = 6;
+    let item =
+        [0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c];
+    bytes[METADATA + 0xc0..METADATA + 0xd0].copy_from_slice(&item);
+    bytes[METADATA + 0xd0..METADATA + 0xd4].copy_from_slice(&0x20000_u32.to_le_bytes());
+    bytes[METADATA + 0x10004] = 2;
+    let kind =
+        [0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13];
+    bytes[LOCATOR..LOCATOR + 16].copy_from_slice(&kind);
+    bytes[LOCATOR + 18] = 1;
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let (key, value) = (wide("relative_path"), wide(r".\base.vhdx"));
+    bytes[LOCATOR + 20] = 0x40;
+    bytes[LOCATOR + 24] = 0x80;
+    (bytes[LOCATOR + 28], bytes[LOCATOR + 30]) = (key.len() as u8, value.len() as u8);
+    bytes[LOCATOR + 0x40..][..key.len()].copy_from_slice(&key);
+    bytes[LOCATOR + 0x80..][..value.len()].copy_from_slice(&value);
+    // The second block has a bitmap, which is behind everything; a chunk has 4096 blocks.
+    bytes[TABLE + 8] |= 7;
+    bytes[TABLE + 16] = 2;
+    let bitmap = bytes.len().next_multiple_of(MIB as usize);
+    bytes.resize(bitmap + MIB as usize, 0);
+    bytes[TABLE + 4096 * 8..][..8].copy_from_slice(&(bitmap as u64 | 6).to_le_bytes());
+    bytes[bitmap + 256] = 0b1100;
+    fs.add_file(IMAGE, &bytes);
+    fs.settle();
+    let mut expected = vec![8; SIZE as usize];
+    let own = MIB as usize + 1024..MIB as usize + 2048;
+    expected[own.clone()].copy_from_slice(&old[own]);
+    expected[2 * MIB as usize..3 * MIB as usize].fill(0);
+    expected[5 * MIB as usize..].copy_from_slice(&old[5 * MIB as usize..]);
+    (fs, expected)
+}
+
+#[test]
+fn a_differencing_disk_shows_its_parent_where_it_holds_nothing() {
+    let (fs, mut expected) = differencing();
+    let base = fs.bytes("/base.vhdx").unwrap();
+    assert!(found(&fs) == expected);
+    let transaction = begin(&fs);
+    change(&transaction).unwrap();
+    transaction.commit().unwrap();
+    for (at, len, byte) in [(MIB + 4000, 3000, 3), (5000, 20_000, 4), (SIZE - 450, 400, 0), (3 * MIB, 512, 5)]
+    {
+        expected[at as usize..(at + len) as usize].fill(byte);
+    }
+    assert!(found(&fs) == expected);
+    assert!(fs.bytes("/base.vhdx").unwrap() == base);
+}
+
+#[test]
+fn a_power_cut_leaves_a_differencing_disk_old_or_new() {
+    let (fs, old) = differencing();
+    let transaction = begin(&fs);
+    change(&transaction).unwrap();
+    transaction.commit().unwrap();
+    let new = found(&fs);
+    for state in fs.crash_states(CrashPlan { per_moment: 8, total: 200, seed: 5 }) {
+        let disk = found(&state.fs);
+        assert!(disk == old || disk == new, "state {}", state.id);
+    }
+}
+
 fn seal(bytes: &mut [u8]) {
     bytes[4..8].fill(0);
     let sum = crc32c::crc32c(bytes);
@@ -272,7 +347,11 @@ fn of_a_torn_log_only_what_is_complete_counts() {
 #[test]
 fn a_damaged_image_is_an_error_or_an_answer() {
     let (with_log, _) = image_with_log();
-    let seeds = [image("dynamic").bytes(IMAGE).unwrap(), with_log.bytes(IMAGE).unwrap()];
+    let seeds = [
+        image("dynamic").bytes(IMAGE).unwrap(),
+        with_log.bytes(IMAGE).unwrap(),
+        differencing().0.bytes(IMAGE).unwrap(),
+    ];
     let parts = [
         (HEADERS[0], 0x50),
         (HEADERS[1], 0x50),
@@ -280,7 +359,8 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         (LOG, 0x80),
         (2 * LOG - 12288, 0x80),
         (TABLE, 0x40),
-        (METADATA, 0xc0),
+        (METADATA, 0xe0),
+        (METADATA + 0x20000, 0xa0),
         (METADATA + 0x10000, 0x28),
     ];
     let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -291,11 +371,21 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         (random % bound as u64) as usize
     };
     for _ in 0..20_000 {
-        let seed = &seeds[below(2)];
+        let seed = &seeds[below(3)];
         let fs = SimFs::new();
         fs.add_directory("/");
         let disk = fs.create(Path::new(IMAGE)).unwrap();
-        for start in [0, HEADERS[0], HEADERS[1], LOG, 2 * LOG - 12288, TABLE, METADATA, METADATA + 0x10000] {
+        for start in [
+            0,
+            HEADERS[0],
+            HEADERS[1],
+            LOG,
+            2 * LOG - 12288,
+            TABLE,
+            METADATA,
+            METADATA + 0x10000,
+            METADATA + 0x20000,
+        ] {
             disk.write_at(start as u64, &seed[start..start + 12288]).unwrap();
         }
         disk.write_at(192 << 10, &seed[192 << 10..256 << 10]).unwrap();

@@ -57,14 +57,17 @@ impl Table<'_> {
         file_len: u64,
         tell: &mut dyn FnMut(String) -> Listener,
     ) -> Listener {
-        let Block::Present(host) = Block::of(entry) else { return Listener::WantsMore };
+        let has_parent = self.metadata.parent_locator.is_some();
+        let (Block::Present(host) | Block::Partial(host)) = Block::of(entry, has_parent) else {
+            return Listener::WantsMore;
+        };
         let block_size = self.metadata.block_size;
         let truncated = "Image has probably been truncated.";
         let mut found = Vec::new();
         if host > u64::MAX - block_size {
             found.push(format!("VHDX BAT entry {index} offset overflow."));
         }
-        let bytes = self.metadata.bytes_of(block);
+        let bytes = self.metadata.bytes_of(block).max(1);
         if host >= file_len {
             found.push(format!(
                 "VHDX BAT entry {index} start offset {host} points after end of file ({file_len}). {truncated}"

@@ -85,7 +85,7 @@ impl Plan {
             (false, true) => Some(Blocks::InOrder),
             (false, false) => None,
         };
-        let metadata = Metadata { size, block_size, sector_size: 512, is_fixed };
+        let metadata = Metadata { size, block_size, sector_size: 512, is_fixed, parent_locator: None };
         Ok(Self { metadata, log_size, blocks })
     }
 
@@ -131,8 +131,8 @@ fn write_table(metadata: &Metadata, blocks: &Blocks, at: u64, blocks_at: u64, di
         let entry = match blocks {
             // The entry of a sector bitmap, which no such image has.
             _ if index % (ratio + 1) == ratio => 0,
-            Blocks::Zero => Block::Zero.entry(),
-            Blocks::InOrder => Block::Present(blocks_at + block * metadata.block_size).entry(),
+            Blocks::Zero => Block::zero(),
+            Blocks::InOrder => Block::present(blocks_at + block * metadata.block_size),
         };
         U64::new(entry)
     };

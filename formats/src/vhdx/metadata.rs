@@ -80,6 +80,8 @@ pub struct Metadata {
     pub sector_size: u64,
     /// Whether all blocks are meant to be allocated from the start.
     pub is_fixed: bool,
+    /// Where in the file the parent is named, if there is one.
+    pub parent_locator: Option<u64>,
 }
 
 impl Metadata {
@@ -91,9 +93,6 @@ impl Metadata {
             let at = region.offset.checked_add(offset.into()).ok_or(Refusal::Invalid)?;
             Ok(disk.read_padded(at, bytes)?)
         };
-        if offsets[PARENT_LOCATOR].is_some() {
-            return Err(Refusal::Unsupported);
-        }
         let (mut parameters, mut size) = ([U32::ZERO; 2], [0; 8]);
         let (mut logical, mut physical) = ([0; 4], [0; 4]);
         read(PHYSICAL_SECTOR, &mut physical)?;
@@ -102,14 +101,18 @@ impl Metadata {
         read(DISK_SIZE, &mut size)?;
         read(FILE_PARAMETERS, parameters.as_mut_bytes())?;
         let [block_size, flags] = parameters.map(U32::get);
-        if flags & HAS_PARENT != 0 {
-            return Err(Refusal::Invalid);
-        }
+        let parent_locator = match (flags & HAS_PARENT != 0, offsets[PARENT_LOCATOR]) {
+            (false, None) => None,
+            (true, Some(offset)) => Some(region.offset.saturating_add(offset.into())),
+            (true, None) => return Err(Refusal::Invalid),
+            (false, Some(_)) => return Err(Refusal::Unsupported),
+        };
         let metadata = Self {
             size: u64::from_le_bytes(size),
             block_size: block_size.into(),
             sector_size: u32::from_le_bytes(logical).into(),
             is_fixed: flags & LEAVE_ALLOCATED != 0,
+            parent_locator,
         };
         if !(MIN_BLOCK..=MAX_BLOCK).contains(&metadata.block_size) {
             return Err(Refusal::Invalid);
@@ -140,6 +143,9 @@ impl Metadata {
 
     /// Entries that the block table has: one for each block, and one for a bitmap between chunks.
     pub fn entries(&self) -> u64 {
+        if self.parent_locator.is_some() {
+            return self.blocks().div_ceil(self.chunk_ratio()).saturating_mul(self.chunk_ratio() + 1);
+        }
         // Of an empty disk, counting goes wrong as it does in QEMU, so that both read what the other made.
         // Of one that is too large it does not matter.
         let blocks = self.blocks() as u32;
@@ -150,6 +156,12 @@ impl Metadata {
     /// Where the entry of a block is in the table.
     pub fn entry_of(&self, block: u64) -> u64 {
         block + block / self.chunk_ratio()
+    }
+
+    /// Where the entry of the bitmap is in the table that tells of a block.
+    pub fn bitmap_entry_of(&self, block: u64) -> u64 {
+        let ratio = self.chunk_ratio();
+        block / ratio * (ratio + 1) + ratio
     }
 
     /// Guest bytes in a block: the last one may have fewer.
@@ -223,7 +235,13 @@ mod tests {
 
     #[test]
     fn bitmaps_stand_between_chunks() {
-        let metadata = Metadata { size: 0, block_size: 8 * MIB, sector_size: 512, is_fixed: false };
+        let metadata = Metadata {
+            size: 0,
+            block_size: 8 * MIB,
+            sector_size: 512,
+            is_fixed: false,
+            parent_locator: None,
+        };
         assert_eq!((metadata.chunk_ratio(), metadata.entries()), (512, 8_388_607));
         let of = |size| Metadata { size, ..metadata };
         assert_eq!(of(1).entries(), 1);

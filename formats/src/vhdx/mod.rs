@@ -13,6 +13,7 @@ mod create;
 mod header;
 mod log;
 mod metadata;
+mod parent;
 mod regions;
 mod replay;
 mod writer;
@@ -31,9 +32,10 @@ use self::replay::{Replay, Replayed};
 use self::writer::State;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::registry::{Registered, Source};
+use crate::sector_bitmap::{self, FirstBit};
 use crate::{
-    CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
-    Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer,
+    BackingReference, CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes,
+    HostOffset, ImageFile, Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer,
 };
 
 /// How the format gets in.
@@ -54,6 +56,8 @@ pub struct Vhdx {
     table: PagedTable<U64>,
     metadata: Metadata,
     regions: Regions,
+    /// The disk that this one stands on.
+    parent: Option<BackingReference>,
     state: Mutex<State>,
     /// Whether a log has been replayed into the file.
     was_replayed: bool,
@@ -142,7 +146,12 @@ impl Vhdx {
         let name = name.to_owned();
         let state = Mutex::new(State::new(header, index));
         let flags = *flags;
-        let image = Self { file, in_place, bat, table, metadata, regions, state, was_replayed, flags, name };
+        let parent = match metadata.parent_locator {
+            Some(at) => Some(parent::reference(&*in_place, at)?),
+            None => None,
+        };
+        let image =
+            Self { file, in_place, bat, table, metadata, regions, parent, state, was_replayed, flags, name };
         if !flags.check {
             image.refuse_damage()?;
         }
@@ -166,7 +175,32 @@ impl Vhdx {
 
     /// What the table says of a guest block.
     fn block(&self, block: u64) -> Result<Block> {
-        Ok(Block::of(self.table.get(self.metadata.entry_of(block))?.get()))
+        let entry = self.table.get(self.metadata.entry_of(block))?.get();
+        Ok(Block::of(entry, self.parent.is_some()))
+    }
+}
+
+impl Vhdx {
+    /// What stands behind a range of a block of which the parent has a part.
+    fn map_sectors(&self, block: u64, host: u64, within: u64, len: u64) -> Result<Mapping> {
+        let bitmap = self.table.get(self.metadata.bitmap_entry_of(block))?.get();
+        let Block::Present(bitmap) = Block::of(bitmap, true) else {
+            return Err(Error::corrupt("Input/output error"));
+        };
+        let sector_size = self.metadata.sector_size;
+        let before = block % self.metadata.chunk_ratio() * self.metadata.block_size;
+        let first = (before + within) / sector_size;
+        let end = (before + within + len).div_ceil(sector_size);
+        let (is_here, past) = sector_bitmap::run(&*self.in_place, bitmap, first, end, FirstBit::Lowest)?;
+        let target = match is_here {
+            true => Target::Data {
+                disk: Arc::clone(&self.in_place),
+                offset: HostOffset(host.saturating_add(within)),
+                holes: Holes::Ignored,
+            },
+            false => Target::Unallocated { host: None },
+        };
+        Ok(Mapping { len: len.min(past * sector_size - before - within), target })
     }
 }
 
@@ -206,10 +240,14 @@ impl Driver for Vhdx {
         let last = ((at.0 + len - 1) / block_size).min((first / PAGE_ENTRIES + 1) * PAGE_ENTRIES - 1);
         let start = self.block(first)?;
         let mut next = first + 1;
-        while start == Block::Zero && next <= last && self.block(next)? == Block::Zero {
+        while matches!(start, Block::Zero | Block::Parent) && next <= last && self.block(next)? == start {
             next += 1;
         }
         let target = match start {
+            Block::Parent => Target::Unallocated { host: None },
+            Block::Partial(host) => {
+                return self.map_sectors(first, host, within, len.min(block_size - within));
+            }
             Block::Zero => Target::Zero { host: None },
             Block::Present(host) => Target::Data {
                 disk: Arc::clone(&self.in_place),
@@ -221,9 +259,13 @@ impl Driver for Vhdx {
         Ok(Mapping { len: len.min(next * block_size - at.0), target })
     }
 
-    /// Of this format QEMU does not tell what is allocated.
+    /// Of this format QEMU does not tell what is allocated; it does not know differencing disks.
     fn tells_allocation(&self) -> bool {
-        false
+        self.parent.is_some()
+    }
+
+    fn backing(&self) -> Option<&BackingReference> {
+        self.parent.as_ref()
     }
 
     fn details(&self) -> Result<FormatDetails> {
@@ -236,7 +278,7 @@ impl Driver for Vhdx {
     }
 
     fn writer(&self) -> Option<&dyn Writer> {
-        (self.flags.access == Access::Write).then_some(self as _)
+        (self.flags.access == Access::Write && self.can_write()).then_some(self as _)
     }
 
     fn can_check(&self) -> bool {

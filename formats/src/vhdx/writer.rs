@@ -1,7 +1,9 @@
 //! Writing into a VHDX image.
 //!
-//! A block that is there is written where it is; one that is not gets a place at the end of the file.
+//! A block that is there is written where it is; one that is not gets a place at the end of the file. Over a
+//! parent blocks are written as a whole: then no bitmap has to tell whose their sectors are.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use journal::{Disk, Zeroing};
@@ -13,6 +15,9 @@ use super::{Vhdx, write_headers};
 use crate::paged_table::Bits;
 use crate::{Allocation, Durability, Error, GuestOffset, HostOffset, Result, Writer};
 
+/// Larger blocks are not held in memory.
+const MAX_WHOLE_BLOCK: u64 = 32 * MIB;
+
 /// What changes as an image is written.
 #[derive(Debug)]
 pub(super) struct State {
@@ -20,13 +25,15 @@ pub(super) struct State {
     header: (Header, usize),
     /// Blocks that the committed image does not have.
     fresh: Bits,
+    /// Blocks that are the parent's, in whole or in part, until they are written: where they go.
+    pending: BTreeMap<u64, u64>,
     /// Whether anything was written since the last commit.
     is_changed: bool,
 }
 
 impl State {
     pub(super) fn new(header: Header, index: usize) -> Self {
-        Self { header: (header, index), fresh: Bits::default(), is_changed: false }
+        Self { header: (header, index), fresh: Bits::default(), pending: BTreeMap::new(), is_changed: false }
     }
 }
 
@@ -42,24 +49,48 @@ impl Vhdx {
             Block::Present(host) if state.fresh.contains(block) => Ok((host, &self.file)),
             Block::Present(host) => Ok((host, &self.in_place)),
             Block::Unreadable => Err(Error::corrupt("Input/output error")),
+            Block::Partial(host) => {
+                state.pending.insert(block, host);
+                Ok((host, &self.in_place))
+            }
+            Block::Parent => {
+                let host = self.append(block, state)?;
+                state.pending.insert(block, host);
+                Ok((host, &self.file))
+            }
             Block::Zero => {
-                let host = self.file.len()?.next_multiple_of(MIB);
-                self.file.set_len(host + self.metadata.block_size)?;
-                let entry = U64::new(Block::Present(host).entry());
-                self.table.set(self.metadata.entry_of(block), entry)?;
-                if state.fresh.is_empty() {
-                    state.fresh = Bits::new(self.metadata.blocks());
-                }
-                state.fresh.insert(block);
+                let host = self.append(block, state)?;
+                self.enter(block, host)?;
                 Ok((host, &self.file))
             }
         }
+    }
+
+    /// Gives a block a place at the end of the file.
+    fn append(&self, block: u64, state: &mut State) -> Result<u64> {
+        let host = self.file.len()?.next_multiple_of(MIB);
+        self.file.set_len(host + self.metadata.block_size)?;
+        if state.fresh.is_empty() {
+            state.fresh = Bits::new(self.metadata.blocks());
+        }
+        state.fresh.insert(block);
+        Ok(host)
+    }
+
+    /// Puts a block into the table.
+    fn enter(&self, block: u64, host: u64) -> Result<()> {
+        self.table.set(self.metadata.entry_of(block), U64::new(Block::present(host)))
+    }
+
+    /// Whether blocks are small enough to be written as a whole where that must be.
+    pub(super) fn can_write(&self) -> bool {
+        self.parent.is_none() || self.metadata.block_size <= MAX_WHOLE_BLOCK
     }
 }
 
 impl Writer for Vhdx {
     fn granularity(&self) -> u64 {
-        1
+        if self.parent.is_some() { self.metadata.block_size } else { 1 }
     }
 
     fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
@@ -71,9 +102,13 @@ impl Writer for Vhdx {
         Ok(Allocation { at, len: len.min(block_size - within), disk: Arc::clone(disk), offset })
     }
 
-    /// The block has been entered already: until it is written it reads as before, as zeroes.
-    fn link(&self, _allocation: &Allocation) -> Result<()> {
-        Ok(())
+    /// A block of zeroes has been entered already: until it is written it reads as before.
+    fn link(&self, allocation: &Allocation) -> Result<()> {
+        let block = allocation.at.0 / self.metadata.block_size;
+        match self.state().pending.remove(&block) {
+            Some(host) => self.enter(block, host),
+            None => Ok(()),
+        }
     }
 
     fn zero(&self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
@@ -85,6 +120,7 @@ impl Writer for Vhdx {
             if self.block(start / block_size)? != Block::Zero {
                 let run = self.prepare(GuestOffset(start), len)?;
                 run.disk.zero(run.offset.0..run.offset.0.saturating_add(len), how)?;
+                self.link(&run)?;
             }
             start += len;
         }

@@ -74,21 +74,6 @@ impl Blocks {
     }
 }
 
-/// Sectors of a block, from `first` up to `end`, that are marked in its bitmap as the first one is: whether
-/// that is, and where the others begin.
-pub(super) fn marked_run(disk: &dyn Disk, host: u64, first: u64, end: u64) -> Result<(bool, u64)> {
-    let start = first / 8;
-    let mut bytes = vec![0; (end.div_ceil(8) - start) as usize];
-    disk.read_padded(host.saturating_add(start), &mut bytes)?;
-    let is_marked = |sector: u64| {
-        let byte = bytes.get((sector / 8 - start) as usize).copied().unwrap_or(0);
-        byte & 0x80 >> (sector % 8) != 0
-    };
-    let marked = is_marked(first);
-    let past = (first + 1..end).find(|&sector| is_marked(sector) != marked);
-    Ok((marked, past.unwrap_or(end)))
-}
-
 fn is_footer(disk: &dyn Disk, at: u64) -> Result<bool> {
     let mut start = [0; COOKIE.len()];
     disk.read_padded(at, &mut start)?;

@@ -31,6 +31,7 @@ use crate::options::VpcOptions;
 use crate::paged_table::PAGE_ENTRIES;
 use crate::raw::{SECTOR, sectors};
 use crate::registry::{Registered, Source};
+use crate::sector_bitmap::{self, FirstBit};
 use crate::{
     BackingReference, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
     Mapping, Result, Target, Writer,
@@ -169,7 +170,7 @@ impl Blocks {
     /// What stands behind a range within a block of a differencing disk.
     fn map_sectors(&self, disk: &Arc<dyn Disk>, host: u64, within: u64, len: u64) -> Result<Mapping> {
         let end = (within + len).div_ceil(SECTOR);
-        let (is_here, past) = blocks::marked_run(&**disk, host, within / SECTOR, end)?;
+        let (is_here, past) = sector_bitmap::run(&**disk, host, within / SECTOR, end, FirstBit::Highest)?;
         let target = match is_here {
             true => Target::Data {
                 disk: Arc::clone(disk),

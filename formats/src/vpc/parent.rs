@@ -3,6 +3,7 @@
 use journal::Disk;
 
 use super::header::{RawHeader, RawLocator};
+use crate::windows_name::{base_name, decode, decode_bytes, with_slashes};
 use crate::{BackingReference, Error, Format, Result};
 
 /// A name relative to the differencing disk, in UTF-16.
@@ -37,35 +38,5 @@ fn locator(disk: &dyn Disk, header: &RawHeader, code: [u8; 4]) -> Result<Option<
     if disk.read_at(locator.offset.get(), &mut bytes)? < bytes.len() {
         return Err(Error::corrupt("The name of the parent lies beyond the end of the file"));
     }
-    let units = bytes.chunks_exact(2).filter_map(|unit| unit.try_into().ok().map(u16::from_le_bytes));
-    Ok(Some(decode(units)))
-}
-
-/// Text up to its first zero.
-fn decode(units: impl Iterator<Item = u16>) -> String {
-    let units = units.take_while(|&unit| unit != 0);
-    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-}
-
-fn with_slashes(name: &str) -> String {
-    let name = name.replace('\\', "/");
-    name.strip_prefix("./").map(str::to_owned).unwrap_or(name)
-}
-
-fn base_name(name: &str) -> String {
-    name.rsplit(['\\', '/']).next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lose_what_only_windows_understands() {
-        assert_eq!(with_slashes(r".\base.vhd"), "base.vhd");
-        assert_eq!(with_slashes(r"..\disks\base.vhd"), "../disks/base.vhd");
-        assert_eq!(base_name(r"C:\disks\base.vhd"), "base.vhd");
-        assert_eq!(base_name("base.vhd"), "base.vhd");
-        assert_eq!(decode("base\0rest".encode_utf16()), "base");
-    }
+    Ok(Some(decode_bytes(&bytes)))
 }

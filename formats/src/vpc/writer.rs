@@ -15,6 +15,7 @@ use super::header::UNALLOCATED;
 use super::{Layout, Vpc};
 use crate::paged_table::Bits;
 use crate::raw::SECTOR;
+use crate::sector_bitmap::FirstBit;
 use crate::{Allocation, Durability, Error, ErrorKind, GuestOffset, HostOffset, Result, Writer};
 
 impl Vpc {
@@ -71,7 +72,7 @@ impl Vpc {
         let before = bitmap.clone();
         for sector in within / SECTOR..(within + len).div_ceil(SECTOR) {
             if let Some(byte) = bitmap.get_mut((sector / 8) as usize) {
-                *byte |= 0x80 >> (sector % 8);
+                *byte |= FirstBit::Highest.mask(sector);
             }
         }
         if bitmap != before {
