@@ -10,6 +10,7 @@ use formats::{OpenContext, PermissiveGate};
 use journal::Transaction;
 
 use crate::getopt::{Occurrence, Parsed};
+use crate::object::Objects;
 use crate::output::Output;
 use crate::program::Program;
 use crate::report::{Failure, Outcome};
@@ -286,6 +287,8 @@ pub(crate) struct Env<'a> {
     pub(crate) out: &'a Output,
     /// The files, as the command's transaction shows them.
     pub(crate) fs: &'a Transaction,
+    /// What `--object` has defined.
+    pub(crate) objects: &'a Objects,
 }
 
 /// Whether images that need the one that is changed count.
@@ -299,9 +302,9 @@ pub(crate) enum Force {
 }
 
 impl<'a> Env<'a> {
-    /// What opening images needs: the files, and no gate.
+    /// What opening images needs: the files, the secrets, and no gate.
     pub(crate) fn context(&self) -> OpenContext<'a> {
-        OpenContext { fs: self.fs, gate: &PermissiveGate }
+        OpenContext { fs: self.fs, gate: &PermissiveGate, secrets: Some(self.objects.secrets()) }
     }
 }
 

@@ -5,8 +5,7 @@ use std::ffi::OsStr;
 use formats::{CacheMode, OpenFlags};
 use store::ImageName;
 
-use crate::command::{Args, Given, Id};
-use crate::object::Objects;
+use crate::command::{Args, Env, Given, Id};
 use crate::report::Failure;
 
 /// The image that an operand names, given what `-f` and `--image-opts` said.
@@ -73,20 +72,19 @@ pub(crate) struct Subject {
     format: Option<String>,
     names: NameForm,
     force_share: bool,
-    objects: Objects,
     /// How to print.
     pub(crate) form: Form,
 }
 
 impl Subject {
     /// Takes `-f`, `--image-opts`, `-U`, `--output` or `--object`.
-    pub(crate) fn take(&mut self, option: &Given<'_>) -> Result<(), Failure> {
+    pub(crate) fn take(&mut self, env: &Env<'_>, option: &Given<'_>) -> Result<(), Failure> {
         match option.id {
             Id::Format => self.format = Some(option.text().into_owned()),
             Id::ImageOpts => self.names = NameForm::Options,
             Id::ForceShare => self.force_share = true,
             Id::Output => self.form = Form::from_name(&option.text())?,
-            _ => self.objects.define(option.value())?,
+            _ => env.objects.define(option.value())?,
         }
         Ok(())
     }

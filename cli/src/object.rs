@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use formats::secrets::{Encoding, Secret, SecretSource, Secrets};
 use serde_json::Value;
 
 use crate::report::Failure;
@@ -14,8 +17,11 @@ use crate::report::Failure;
 /// The objects of one command line, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    ids: Vec<Vec<u8>>,
+    secrets: Secrets,
 }
+
+/// A secret in a longer file is none that anybody meant.
+const MAX_SECRET: u64 = 16 << 20;
 
 /// A kind of object.
 struct Kind {
@@ -123,8 +129,13 @@ const ELSEWHERE: &[&str] = &[
 type Parameters = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Objects {
+    /// What block options can refer to.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// Checks and keeps the object that `definition` (`KIND,id=ID,...` or JSON) describes.
-    pub(crate) fn define(&mut self, definition: &OsStr) -> Result<(), Failure> {
+    pub(crate) fn define(&self, definition: &OsStr) -> Result<(), Failure> {
         let bytes = definition.as_bytes();
         if matches!(bytes, b"help" | b"?") {
             return Err(Failure::answer(kinds_help()));
@@ -142,37 +153,42 @@ impl Objects {
         };
         kind.check(&parameters)?;
         check_id(&id)?;
-        if kind.name == "secret" {
-            self.check_secret(&parameters)?;
-        }
-        if self.ids.contains(&id) {
+        let secret = if kind.name == "secret" { Some(self.read_secret(&parameters)?) } else { None };
+        if self.secrets.contains(&id) {
             return Err(words(&[
                 b"attempt to add duplicate property '",
                 &id,
                 b"' to object (type 'container')",
             ]));
         }
-        self.ids.push(id);
+        match secret {
+            Some(secret) => self.secrets.keep(&id, secret),
+            None => self.secrets.keep_other(&id),
+        }
         Ok(())
     }
 
-    fn check_secret(&self, parameters: &Parameters) -> Result<(), Failure> {
-        let get = |name: &str| parameters.get(name.as_bytes());
-        if let Some(format) = get("format").filter(|format| !matches!(&format[..], b"raw" | b"base64")) {
-            return Err(words(&[b"Parameter 'format' does not accept value '", format, b"'"]));
-        }
-        match (get("data"), get("file")) {
+    fn read_secret(&self, parameters: &Parameters) -> Result<Secret, Failure> {
+        let get = |name: &str| parameters.get(name.as_bytes()).map(Vec::as_slice);
+        let encoding = match get("format") {
+            None | Some(b"raw") => Encoding::Raw,
+            Some(b"base64") => Encoding::Base64,
+            Some(other) => {
+                return Err(words(&[b"Parameter 'format' does not accept value '", other, b"'"]));
+            }
+        };
+        let bytes = match (get("data"), get("file")) {
             (None, None) => return Err(Failure::message("Either 'file' or 'data' must be provided")),
             (Some(_), Some(_)) => {
                 return Err(Failure::message("'file' and 'data' are mutually exclusive"));
             }
-            (Some(_), None) => {}
-            (None, Some(file)) => check_readable(file)?,
-        }
-        match get("keyid") {
-            Some(key) if !self.ids.contains(key) => Err(words(&[b"No secret with id '", key, b"'"])),
-            _ => Ok(()),
-        }
+            (Some(data), None) => Secret::new(data.to_vec()),
+            (None, Some(file)) => read_file(file)?,
+        };
+        let encryption = get("keyid").map(|key| (key, get("iv")));
+        self.secrets
+            .decode(&SecretSource { bytes, encoding, encryption })
+            .map_err(|error| Failure::message(error.to_string()))
     }
 }
 
@@ -216,15 +232,20 @@ fn check_id(id: &[u8]) -> Result<(), Failure> {
         .with_hint("Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."))
 }
 
-fn check_readable(file: &[u8]) -> Result<(), Failure> {
-    let complain = |verb: &str, reason: &str| {
+fn read_file(file: &[u8]) -> Result<Secret, Failure> {
+    let complain = |verb: &str, error: &std::io::Error| {
         let quoted = ["“".as_bytes(), file, "”: ".as_bytes()].concat();
-        Err(words(&[b"Unable to read ", file, b": ", verb.as_bytes(), b" ", &quoted, reason.as_bytes()]))
+        let reason = journal::reason(error);
+        words(&[b"Unable to read ", file, b": ", verb.as_bytes(), b" ", &quoted, reason.as_bytes()])
     };
-    match std::fs::metadata(OsStr::from_bytes(file)) {
-        Err(error) => complain("Failed to open file", &journal::reason(&error)),
-        Ok(status) if status.is_dir() => complain("Error reading file", "Is a directory"),
-        Ok(_) => Ok(()),
+    let opened =
+        File::open(OsStr::from_bytes(file)).map_err(|error| complain("Failed to open file", &error))?;
+    let mut bytes = Vec::new();
+    let read = opened.take(MAX_SECRET).read_to_end(&mut bytes);
+    let secret = Secret::new(bytes);
+    match read {
+        Ok(_) => Ok(secret),
+        Err(error) => Err(complain("Error reading file", &error)),
     }
 }
 
@@ -350,10 +371,10 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_used_once_and_may_be_referred_to() {
-        let mut objects = Objects::default();
+    fn an_id_is_used_once() {
+        let objects = Objects::default();
         assert!(objects.define(OsStr::new("secret,id=a,data=x")).is_ok());
-        assert!(objects.define(OsStr::new("secret,id=b,data=x,keyid=a")).is_ok());
+        assert!(objects.define(OsStr::new("secret,id=b,data=x")).is_ok());
         assert!(objects.define(OsStr::new("secret,id=a,data=x")).is_err());
     }
 }

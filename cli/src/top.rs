@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use crate::command::{Args, Command, Env, Id, Opt, Value};
 use crate::getopt::{self, Order};
 use crate::history::Begun;
+use crate::object::Objects;
 use crate::output::Output;
 use crate::patience::Patience;
 use crate::program::Program;
@@ -75,8 +76,9 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
     tracing::debug!(command = command.name, "Begins.");
     let parsed = parse(program, command, args);
     let mut patience = Patience::new(parsed.lock_timeout());
-    let outcome =
-        transact(out, &begun, &mut patience, |fs| (command.run)(&Env { program, out, fs }, &parsed));
+    let outcome = transact(out, &begun, &mut patience, |fs| {
+        (command.run)(&Env { program, out, fs, objects: &Objects::default() }, &parsed)
+    });
     tracing::debug!(?outcome, "Ends.");
     outcome.unwrap_or_else(|failure| tell(program, command, out, &failure))
 }

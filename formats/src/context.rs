@@ -1,10 +1,12 @@
 //! What opening an image may do, and who decides.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
+use crypto::{Secret, Secrets};
 use journal::{Access, Caching, Fs};
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// Everything outside the image that opening needs.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +15,21 @@ pub struct OpenContext<'a> {
     pub fs: &'a dyn Fs,
     /// Who decides about files that an image names.
     pub gate: &'a dyn Gate,
+    /// What options refer to by id, if anything was defined.
+    pub secrets: Option<&'a Secrets>,
+}
+
+impl OpenContext<'_> {
+    /// The passphrase that an option refers to.
+    pub(crate) fn passphrase(&self, id: &[u8]) -> Result<Arc<Secret>> {
+        match self.secrets {
+            Some(secrets) => Ok(secrets.passphrase(id)?),
+            None => {
+                let text = format!("No secret with id '{}'", crate::shown::shown_bytes(id));
+                Err(Error::new(ErrorKind::NotFound, text))
+            }
+        }
+    }
 }
 
 /// How to open an image.

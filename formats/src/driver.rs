@@ -136,6 +136,11 @@ pub trait Writer: Debug + Send + Sync {
         false
     }
 
+    /// Whether zeroes are stored as any other bytes, and what was never written is not zeroes.
+    fn zeroes_are_data(&self) -> bool {
+        false
+    }
+
     /// What can be done to an image that may stand on another, if the format knows that.
     fn overlay(&self) -> Option<&dyn Overlay> {
         None

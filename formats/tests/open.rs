@@ -25,12 +25,12 @@ fn create(scratch: &Scratch, name: &str, arguments: &[&str], size: &[&str]) -> S
 }
 
 fn open(name: &str, flags: OpenFlags) -> Result<Image> {
-    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate, secrets: None };
     open_filename(&context, OsStr::new(name), None, flags)
 }
 
 fn described(text: String) -> Result<Image> {
-    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate, secrets: None };
     open_image_opts(&context, &OsString::from(text), OpenFlags::READ)
 }
 
@@ -68,7 +68,7 @@ fn files_that_an_image_names_pass_the_gate() {
     let base = create(&scratch, "base", &["-o", &format!("data_file={data}")], &["1M"]);
     let top = create(&scratch, "top", &["-b", "base", "-F", "qcow2"], &[]);
     let open = |gate: &Recorder| {
-        let context = OpenContext { fs: &RealFs, gate };
+        let context = OpenContext { fs: &RealFs, gate, secrets: None };
         open_filename(&context, OsStr::new(&top), None, OpenFlags::READ).map(|_| ())
     };
     let gate = Recorder::default();
@@ -84,7 +84,7 @@ fn files_that_an_image_names_pass_the_gate() {
 
     // To look at an image touches nothing that it names.
     let nobody = Recorder::default();
-    let context = OpenContext { fs: &RealFs, gate: &nobody };
+    let context = OpenContext { fs: &RealFs, gate: &nobody, secrets: None };
     let info = OpenFlags { backing: false, data: false, ..OpenFlags::READ };
     open_filename(&context, OsStr::new(&top), None, info).unwrap();
     open_filename(&context, OsStr::new(&base), None, info).unwrap();
@@ -147,7 +147,7 @@ fn locks_are_respected_in_qemus_way() {
     assert!(described(format!("driver=qcow2,file.filename={name},file.locking=off")).is_ok());
 
     let raw = |flags| {
-        let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+        let context = OpenContext { fs: &RealFs, gate: &PermissiveGate, secrets: None };
         open_filename(&context, path.as_os_str(), Some("raw"), flags)
     };
     assert!(raw(OpenFlags::READ).is_ok(), "raw alone denies nothing");
@@ -193,7 +193,7 @@ fn names_need_not_be_text() {
     let scratch = Scratch::new();
     let path = scratch.path("").join(OsStr::from_bytes(b"\xff\xfe"));
     std::fs::write(&path, [7; 512]).unwrap();
-    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &RealFs, gate: &PermissiveGate, secrets: None };
     let image = open_filename(&context, path.as_os_str(), None, OpenFlags::READ).unwrap();
     assert_eq!(image.name().exact(), Some(path.as_os_str()));
     assert_eq!(content(&image), [7; 512]);

@@ -9,7 +9,7 @@ use journal::SimFs;
 #[test]
 fn parts_of_a_cluster_that_are_prepared_before_any_is_linked_share_it() {
     let fs = SimFs::new();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
     let mut list = OptionList::default();
     list.add("extended_l2=on,size=1M".as_ref()).unwrap();
     let options = OptionTable::for_file(Format::Qcow2).parse(&list).unwrap();

@@ -127,7 +127,7 @@ fn snapshots_and_backing_files_keep_theirs() {
         let mut model = base.clone();
         let mut kept: Vec<(&str, Vec<u8>)> = Vec::new();
         for name in ["first", "second", "third"] {
-            let context = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+            let context = OpenContext { fs: &RealFs, gate: &PermissiveGate, secrets: None };
             let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
             let image = open_filename(&context, path.as_ref(), Some("qcow2"), flags).unwrap();
             scramble(&image, &mut model, &base, &mut numbers, 25);

@@ -17,7 +17,7 @@ const IMAGE: &str = "/image";
 const MIB: u64 = 1 << 20;
 
 fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     open_filename(&context, OsStr::new(IMAGE), Some("vdi"), OpenFlags { access, ..OpenFlags::READ })
 }
 
@@ -27,7 +27,7 @@ fn image() -> SimFs {
     fs.add_directory("/");
     let mut options = OptionTable::for_file(Format::Vdi).parse(&OptionList::default()).unwrap();
     options.set_size(4 * MIB).unwrap();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
     let request = CreateRequest {
         target: Path::new(IMAGE),
         format: Format::Vdi,

@@ -20,7 +20,7 @@ const SIZE: u64 = 9 * MIB;
 const CHECKSUM: std::ops::Range<usize> = 0x40..0x44;
 
 fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     open_filename(&context, OsStr::new(IMAGE), Some("vpc"), OpenFlags { access, ..OpenFlags::READ })
 }
 
@@ -32,7 +32,7 @@ fn image(subformat: &str) -> SimFs {
     list.add(OsStr::new(&format!("force_size=on,subformat={subformat}"))).unwrap();
     let mut options = OptionTable::for_file(Format::Vpc).parse(&list).unwrap();
     options.set_size(SIZE).unwrap();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
     let request = CreateRequest {
         target: Path::new(IMAGE),
         format: Format::Vpc,

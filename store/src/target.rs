@@ -104,6 +104,9 @@ impl TargetPlan<'_> {
 
 /// Whether what is not written of a new image reads as zeroes: that is not so on a device.
 pub(crate) fn starts_zeroed(new: &NewImage) -> Result<bool> {
+    if new.image().driver().writer().is_some_and(|writer| writer.zeroes_are_data()) {
+        return Ok(false);
+    }
     for file in new.image().driver().files() {
         if file.disk.status()?.kind != DiskKind::Regular {
             return Ok(false);

@@ -12,7 +12,7 @@ use journal::RealFs;
 use rusqlite::Connection;
 use store::catalog::{Catalog, Ending, Event, Place, record_at};
 
-const CONTEXT: OpenContext<'static> = OpenContext { fs: &RealFs, gate: &PermissiveGate };
+const CONTEXT: OpenContext<'static> = OpenContext { fs: &RealFs, gate: &PermissiveGate, secrets: None };
 
 /// Remembers that an image was made.
 fn remember(place: &Place, image: &PathBuf) {

@@ -73,7 +73,7 @@ pub fn open(fs: &SimFs, flags: OpenFlags) -> Result<Image> {
 
 /// Opens the image of a tree as one of a format.
 pub fn open_as(fs: &SimFs, format: &str, flags: OpenFlags) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     formats::open_filename(&context, OsStr::new(IMAGE), Some(format), flags)
 }
 
@@ -206,7 +206,7 @@ fn bitmap(image: &Image, bitmaps: &dyn Bitmaps, index: usize) -> Result<()> {
 
 /// Opens whatever a text of options describes, in a tree with one image.
 pub fn options(fs: &SimFs, text: &OsStr, how: Described) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     let flags = OpenFlags { access: Access::Read, cache: CacheMode::WRITEBACK, ..METADATA };
     match how {
         Described::ByName => formats::open_filename(&context, text, None, flags),

@@ -1,5 +1,6 @@
 //! `amend`: change format-specific options of an image.
 
+use formats::amend::Force;
 use formats::create::OptionList;
 use formats::{CacheMode, Format, OpenFlags};
 use journal::Access;
@@ -10,7 +11,6 @@ use crate::command::{
     Args, Command, Env, FILENAME, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, Opt, PROGRESS, QUIET, Value,
 };
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::progress::{Meter, Wanted};
 use crate::report::{Failure, Outcome, SUCCESS};
 
@@ -46,7 +46,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let given = Given::read(args)?;
+    let given = Given::read(env, args)?;
     if !given.has_options {
         return Err(Failure::usage("Must specify options (-o)"));
     }
@@ -71,7 +71,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     }
     let plan = amend::plan(&image, &given.options)?;
     meter.start();
-    let result = plan.run(&meter);
+    let result = plan.run(&env.context(), given.force, &meter);
     meter.set(1, 1);
     result?;
     Ok(SUCCESS)
@@ -96,13 +96,13 @@ struct Given {
     names: NameForm,
     cache: Option<String>,
     has_options: bool,
+    force: Force,
     options: OptionList,
 }
 
 impl Given {
-    fn read(args: &Args) -> Result<Self, Failure> {
+    fn read(env: &Env<'_>, args: &Args) -> Result<Self, Failure> {
         let mut given = Self::default();
-        let mut objects = Objects::default();
         for option in args.options() {
             let option = option?;
             match option.id {
@@ -115,9 +115,8 @@ impl Given {
                     given.options.add(option.value())?;
                     given.has_options = true;
                 }
-                // Nothing that could be lost can be amended yet without it.
-                Id::Force => {}
-                _ => objects.define(option.value())?,
+                Id::Force => given.force = Force::On,
+                _ => env.objects.define(option.value())?,
             }
         }
         Ok(given)

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as JsonValue};
 
 use crate::command::{Args, Command, Env, HELP, Id, OUTPUT, Opt, Value};
 use crate::image::Form;
+use crate::object::Objects;
 use crate::output::Output;
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::top;
@@ -128,7 +129,7 @@ fn carry_out(env: &Env<'_>, line: &Line, form: Form) -> Result<Vec<u8>, Failure>
         }
         Ok((command, words)) => {
             let program = env.program.command(command.name);
-            let inner = Env { program: &program, out, fs: env.fs };
+            let inner = Env { program: &program, out, fs: env.fs, objects: &Objects::default() };
             match top::run_in(&inner, command, words) {
                 Ok(code) => code,
                 Err(failure) => top::tell(&program, command, out, &failure),

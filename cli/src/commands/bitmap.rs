@@ -6,7 +6,6 @@ use store::ops::bitmap::{Action, ChangeBitmap};
 
 use crate::command::{Args, Command, Env, FILENAME, FORMAT, HELP, IMAGE_OPTS, Id, OBJECT, Opt, Value};
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::size::{self, MAX_SIZE};
 
@@ -58,7 +57,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let given = Given::read(args)?;
+    let given = Given::read(env, args)?;
     given.request(args)?.run(&env.context())?;
     Ok(SUCCESS)
 }
@@ -75,9 +74,8 @@ struct Given {
 }
 
 impl Given {
-    fn read(args: &Args) -> Result<Self, Failure> {
+    fn read(env: &Env<'_>, args: &Args) -> Result<Self, Failure> {
         let mut given = Self::default();
-        let mut objects = Objects::default();
         for option in args.options() {
             let option = option?;
             match option.id {
@@ -94,7 +92,7 @@ impl Given {
                 Id::Enable => given.actions.push(Action::Enable),
                 Id::Disable => given.actions.push(Action::Disable),
                 Id::Merge => given.actions.push(Action::Merge(option.text().into_owned())),
-                _ => objects.define(option.value())?,
+                _ => env.objects.define(option.value())?,
             }
         }
         Ok(given)

@@ -56,7 +56,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
             Id::Quiet => quiet = true,
             Id::Cache => cache = Some(option.text().into_owned()),
             Id::Repair => repair = Some(what_to_repair(&option.text())?),
-            _ => subject.take(&option)?,
+            _ => subject.take(env, &option)?,
         }
     }
     let operand = subject.operand(args)?;

@@ -14,7 +14,6 @@ use crate::command::{
 };
 use crate::guard::Change;
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::progress::{Meter, Wanted};
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::size;
@@ -70,7 +69,7 @@ struct Given {
 }
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let given = read(args)?;
+    let given = read(env, args)?;
     let [operand] = args.operands() else { return Err(Failure::usage("Expecting one image file name")) };
     let context = env.context();
     let opened = given.request(operand)?.open(&context)?;
@@ -99,15 +98,14 @@ fn protect(env: &Env<'_>, merge: &Merge, force: Force) -> Result<(), Failure> {
     }
 }
 
-fn read(args: &Args) -> Result<Given, Failure> {
+fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
     let mut given = Given::default();
-    let mut objects = Objects::default();
     for option in args.options() {
         let option = option?;
         match option.id {
             Id::Quiet => given.quiet = true,
             Id::Progress => given.progress = true,
-            Id::Object => objects.define(option.value())?,
+            Id::Object => env.objects.define(option.value())?,
             Id::ImageOpts => given.form = NameForm::Options,
             Id::Format => given.format = Some(option.text().into_owned()),
             Id::Cache => given.cache = Some(option.text().into_owned()),

@@ -9,7 +9,6 @@ use crate::command::{
     Args, Command, Env, FORCE_SHARE, HELP, IMAGE_OPTS, Id, OBJECT, Opt, PROGRESS, QUIET, Value,
 };
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::output::Output;
 use crate::progress::{Meter, Wanted};
 use crate::report::{Failure, Outcome, SUCCESS};
@@ -71,7 +70,7 @@ const NOT_READ: u8 = 4;
 const PROGRESS_STEP: u32 = 2;
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let options = Options::parse(args)?;
+    let options = Options::parse(env, args)?;
     let [first, second] = args.operands() else {
         return Err(Failure::usage("Expecting two image file names"));
     };
@@ -103,7 +102,7 @@ struct Options {
 }
 
 impl Options {
-    fn parse(args: &Args) -> Result<Self, Failure> {
+    fn parse(env: &Env<'_>, args: &Args) -> Result<Self, Failure> {
         let mut options = Self {
             format: None,
             second_format: None,
@@ -114,7 +113,6 @@ impl Options {
             verdict: Verdict::Printed,
             progress: false,
         };
-        let mut objects = Objects::default();
         for option in args.options() {
             let option = option?;
             let text = || option.text().into_owned();
@@ -127,7 +125,7 @@ impl Options {
                 Id::Strict => options.strictness = Strictness::Allocation,
                 Id::Quiet => options.verdict = Verdict::Silent,
                 Id::Progress => options.progress = true,
-                _ => objects.define(option.value()).map_err(|failure| failure.with_code(NOT_OPENED))?,
+                _ => env.objects.define(option.value()).map_err(|failure| failure.with_code(NOT_OPENED))?,
             }
         }
         Ok(options)

@@ -14,7 +14,6 @@ use crate::command::{
 };
 use crate::guard::Change;
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::progress::{Meter, Wanted};
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::{options_help, selector, size};
@@ -259,14 +258,13 @@ fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
         rate: None,
         force: Force::Off,
     };
-    let mut objects = Objects::default();
     for option in args.options() {
         let option = option?;
         let text = || option.text().into_owned();
         match option.id {
             Id::Quiet => given.quiet = true,
             Id::Progress => given.progress = true,
-            Id::Object => objects.define(option.value())?,
+            Id::Object => env.objects.define(option.value())?,
             Id::ImageOpts => given.source_form = NameForm::Options,
             Id::Format => given.source_format = Some(text()),
             Id::SourceCache => given.source_cache = text(),

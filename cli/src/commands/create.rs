@@ -8,7 +8,6 @@ use store::ops::create::{BackingTrust, Create};
 
 use crate::command::{Args, Command, Env, FORCE, Force, HELP, Id, OBJECT, Opt, QUIET, Value};
 use crate::guard::Change;
-use crate::object::Objects;
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::{options_help, size};
 
@@ -62,7 +61,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let given = Given::read(args)?;
+    let given = Given::read(env, args)?;
     let target = args.operands().first();
     if given.options.asks_for_help() {
         return options_help::print(env, &given.format, target.map(OsString::as_os_str));
@@ -110,7 +109,7 @@ struct Given {
 }
 
 impl Given {
-    fn read(args: &Args) -> Result<Self, Failure> {
+    fn read(env: &Env<'_>, args: &Args) -> Result<Self, Failure> {
         let mut given = Self {
             quiet: false,
             format: "raw".to_owned(),
@@ -120,7 +119,6 @@ impl Given {
             trust: BackingTrust::Verify,
             force: Force::Off,
         };
-        let mut objects = Objects::default();
         for option in args.options() {
             let option = option?;
             match option.id {
@@ -131,7 +129,7 @@ impl Given {
                 Id::BackingFormat => given.backing_format = Some(option.value().to_owned()),
                 Id::Force => given.force = Force::On,
                 Id::BackingUnsafe => given.trust = BackingTrust::Blind,
-                _ => objects.define(option.value())?,
+                _ => env.objects.define(option.value())?,
             }
         }
         Ok(given)

@@ -16,7 +16,6 @@ use crate::command::{
 };
 use crate::guard::Change;
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::report::{Failure, Outcome, SUCCESS};
 use crate::{selector, size};
 
@@ -120,11 +119,10 @@ fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
         force: Force::Off,
         operands: Operands::default(),
     };
-    let mut objects = Objects::default();
     for option in args.options() {
         let option = option?;
         match option.id {
-            Id::Object => objects.define(option.value())?,
+            Id::Object => env.objects.define(option.value())?,
             Id::ImageOpts => given.form = NameForm::Options,
             Id::Format => given.format = Some(option.text().into_owned()),
             Id::TargetFormat => given.target_format = Some(option.text().into_owned()),

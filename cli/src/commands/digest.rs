@@ -50,7 +50,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
         match option.id {
             Id::Snapshot => job.snapshot = Some(selector::snapshot(env, &option)?),
             Id::Progress => job.wanted = Wanted::Always,
-            _ => job.subject.take(&option)?,
+            _ => job.subject.take(env, &option)?,
         }
     }
     if args.operands().is_empty() {

@@ -40,7 +40,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
         let option = option?;
         match option.id {
             Id::BackingChain => whole_chain = true,
-            _ => subject.take(&option)?,
+            _ => subject.take(env, &option)?,
         }
     }
     let name = subject.name(subject.operand(args)?)?;

@@ -43,7 +43,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
         match option.id {
             Id::StartOffset => start = size::size(option.value(), "start offset", 0..=MAX_SIZE)?,
             Id::MaxLength => length = Some(size::size(option.value(), "max length", 0..=MAX_SIZE)?),
-            _ => subject.take(&option)?,
+            _ => subject.take(env, &option)?,
         }
     }
     let name = subject.name(subject.operand(args)?)?;

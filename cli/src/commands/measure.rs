@@ -82,7 +82,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
         env.program.complain(error.report().as_bytes());
         Failure::message(format!("Invalid options for file format '{format}'"))
     })?;
-    let measurement = content.measure(&table, options)?;
+    let measurement = content.measure(&env.context(), &table, options)?;
     match given.subject.form {
         Form::Human => print_lines(env, measurement),
         Form::Json => print_json(env, measurement),
@@ -122,7 +122,7 @@ impl Given {
                 Id::Size => {
                     given.size = Some(size::size(option.value(), "image size", 0..=size::MAX_SIZE)?);
                 }
-                _ => given.subject.take(&option)?,
+                _ => given.subject.take(env, &option)?,
             }
         }
         Ok(given)

@@ -14,7 +14,6 @@ use crate::command::{
 };
 use crate::guard::Change;
 use crate::image::{self, NameForm};
-use crate::object::Objects;
 use crate::progress::{Meter, Wanted};
 use crate::report::{Failure, Outcome, SUCCESS};
 
@@ -93,7 +92,7 @@ struct Given {
 }
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
-    let given = read(args)?;
+    let given = read(env, args)?;
     let [operand] = args.operands() else { return Err(Failure::usage("Expecting one image file name")) };
     if given.backing.is_none() && !given.is_unsafe {
         return Err(Failure::usage("Must specify backing file (-b) or use unsafe mode (-u)"));
@@ -110,16 +109,15 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     Ok(SUCCESS)
 }
 
-fn read(args: &Args) -> Result<Given, Failure> {
+fn read(env: &Env<'_>, args: &Args) -> Result<Given, Failure> {
     let mut given = Given::default();
-    let mut objects = Objects::default();
     for option in args.options() {
         let option = option?;
         let text = || Some(option.text().into_owned());
         match option.id {
             Id::Quiet => given.quiet = true,
             Id::Progress => given.progress = true,
-            Id::Object => objects.define(option.value())?,
+            Id::Object => env.objects.define(option.value())?,
             Id::ImageOpts => given.form = NameForm::Options,
             Id::ForceShare => given.force_share = true,
             Id::Format => given.format = text(),

@@ -64,7 +64,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
                 preallocation = Preallocation::from_name(mode.as_bytes())
                     .ok_or_else(|| Failure::message(format!("Invalid preallocation mode '{mode}'")))?;
             }
-            _ => subject.take(&option)?,
+            _ => subject.take(env, &option)?,
         }
     }
     let (name, size) = match args.operands() {

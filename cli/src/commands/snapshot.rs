@@ -58,7 +58,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
             }
             Id::Force => force = Force::On,
             Id::Quiet => {}
-            _ => subject.take(&option)?,
+            _ => subject.take(env, &option)?,
         }
     }
     let name = subject.name(subject.operand(args)?)?;

@@ -2,7 +2,7 @@
 
 use super::{CreateOptions, OptionTable};
 use crate::raw::sectors;
-use crate::{BitmapInfo, Error, Format, Image, Result, qcow2};
+use crate::{BitmapInfo, Error, Format, Image, OpenContext, Result, luks, qcow2};
 
 /// Bytes of a new image's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +28,17 @@ pub struct Measured<'a> {
 pub fn measure(
     table: &OptionTable,
     options: &CreateOptions,
+    context: &OpenContext<'_>,
     source: Option<&Measured<'_>>,
 ) -> Result<Measurement> {
+    let size = || source.map_or(options.size().unwrap_or(0), |source| source.content.virtual_size());
     match table.format() {
         Format::Qcow2 => qcow2::measure::measure(options, source),
         Format::Raw => {
-            let size = source.map_or(options.size().unwrap_or(0), |source| source.content.virtual_size());
-            let bytes = sectors(size);
+            let bytes = sectors(size());
             Ok(Measurement { required: bytes, fully_allocated: bytes, bitmaps: None })
         }
-        Format::Luks => Err(Error::unsupported("Measuring images of format 'luks' is not supported yet")),
+        Format::Luks => luks::measure(options, context, size()),
         other => Err(Error::unsupported(format!("Block driver '{other}' does not support size measurement"))),
     }
 }

@@ -36,7 +36,7 @@ use crate::qcow2::session::Files;
 use crate::raw::{Raw, SECTOR};
 use crate::registry::{self, Registered};
 use crate::shown::shown;
-use crate::{Durability, Error, Format, Image, OpenContext, Result};
+use crate::{Durability, Error, Format, Image, OpenContext, Result, luks};
 
 /// What is allocated when an image is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +129,7 @@ pub fn create(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<N
     match request.format {
         Format::Raw => create_raw(context, request),
         Format::Qcow2 => create_qcow2(context, request),
+        Format::Luks => create_luks(context, request),
         other => match registry::find(other) {
             Some(registered) => create_registered(context, request, registered),
             None => {
@@ -202,6 +203,13 @@ fn create_registered(
     }
     let driver = (registered.create)(request.options, draft.disk())?;
     let image = Image::new(shown(request.target.as_ref()), driver, None);
+    Ok(NewImage { image, drafts: vec![draft] })
+}
+
+fn create_luks(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
+    let draft = begin(context, &request, request.target)?;
+    let driver = luks::lay_out(request.options, context, draft.disk())?;
+    let image = Image::new(shown(request.target.as_ref()), Box::new(driver), None);
     Ok(NewImage { image, drafts: vec![draft] })
 }
 

@@ -107,6 +107,9 @@ pub fn layer_status(image: &Image, at: u64, len: u64) -> Result<Status> {
 
 fn data_status(run: Status, disk: Arc<dyn Disk>, offset: HostOffset, holes: Holes) -> Result<Status> {
     let mut run = Status { allocated: true, data: true, ..run };
+    if holes == Holes::Encrypted {
+        return Ok(run);
+    }
     if holes != Holes::Ignored {
         let extent = disk.extent_at(offset.0)?;
         run.len = run.len.min(extent.end.saturating_sub(offset.0).max(1));

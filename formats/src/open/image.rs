@@ -13,11 +13,12 @@ use super::file::Opened;
 use super::tell;
 use crate::error::ResultExt;
 use crate::image::{Child, NodeName, Parts, primary_name};
+use crate::luks::Luks;
 use crate::options::driver::not_supported;
 use crate::options::node::refuse_reference;
 use crate::options::{
-    Backing, Dict, FormatNode, FormatOptions, GenericOptions, ImageOptions, NodeOptions, ParsedNode, Scalar,
-    Slot, name,
+    Backing, Dict, FormatNode, FormatOptions, GenericOptions, ImageOptions, LuksOptions, NodeOptions,
+    ParsedNode, Scalar, Slot, name,
 };
 use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
@@ -135,6 +136,7 @@ impl Opener<'_> {
                 qcow2.check(&driven.0)?;
                 Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
             }
+            FormatOptions::Luks(luks) => self.open_luks(luks, disk, children, need)?,
             FormatOptions::Vpc(vpc) => {
                 let driver = Box::new(Vpc::open(Source { disk, flags: &self.flags, name: &name }, vpc)?);
                 Driven { driver, children, identity: None }
@@ -188,6 +190,28 @@ impl Opener<'_> {
         Ok((driver, children))
     }
 
+    fn open_luks(
+        &self,
+        options: &LuksOptions,
+        disk: Arc<dyn Disk>,
+        mut children: Vec<Child>,
+        need: Need,
+    ) -> Result<Driven> {
+        let mut header = options.header.clone();
+        let header_disk = if header.is_empty() {
+            None
+        } else {
+            refuse_reference(&mut header)?;
+            let file = self.open_below(ParsedNode::new(None, header, Slot::File)?.node, need)?;
+            need.of_data_file().claim(&*file.disk, file.locking)?;
+            let disk = Arc::clone(&file.disk);
+            children.push(file.into_child("header"));
+            Some(disk)
+        };
+        let driver = Box::new(Luks::open(disk, header_disk, options, self.context, &self.flags)?);
+        Ok(Driven { driver, children, identity: None })
+    }
+
     /// Opens what is behind an image, and puts everything together.
     fn finish(&self, mut options: ImageOptions, driven: Driven, need: Need, probed: bool) -> Result<Image> {
         let Driven { driver, children, identity } = driven;
@@ -205,7 +229,10 @@ impl Opener<'_> {
                 None
             }
         };
-        if matches!(options.format, FormatOptions::Raw(_) | FormatOptions::Vpc(_) | FormatOptions::Plain(_)) {
+        if matches!(
+            options.format,
+            FormatOptions::Raw(_) | FormatOptions::Luks(_) | FormatOptions::Vpc(_) | FormatOptions::Plain(_)
+        ) {
             options.unknown.put_subtree("data-file", std::mem::take(&mut options.data_file));
         }
         if let Some(key) = options.unknown.first_key() {
@@ -222,8 +249,8 @@ impl Opener<'_> {
         if behind.driver.backing().is_none() && overrides.is_empty() {
             return Ok(None);
         }
-        let has_none =
-            behind.driver.format() == Format::Raw || registry::find(behind.driver.format()).is_some();
+        let has_none = matches!(behind.driver.format(), Format::Raw | Format::Luks)
+            || registry::find(behind.driver.format()).is_some();
         if has_none && behind.driver.backing().is_none() {
             return Err(Error::invalid("Driver doesn't support backing files"));
         }

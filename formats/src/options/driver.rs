@@ -1,6 +1,7 @@
 //! The drivers' names, and what each can be told.
 
 use super::dict::{Dict, Scalar};
+use super::luks::LuksOptions;
 use super::qcow2::Qcow2Options;
 use super::take;
 use super::vpc::VpcOptions;
@@ -209,6 +210,8 @@ pub enum FormatOptions {
     Raw(RawOptions),
     /// qcow2.
     Qcow2(Qcow2Options),
+    /// LUKS.
+    Luks(LuksOptions),
     /// VPC.
     Vpc(VpcOptions),
     /// A format of the registry, which can be told nothing.
@@ -223,6 +226,7 @@ impl FormatOptions {
         match format {
             Format::Raw => RawOptions::take(options).map(Self::Raw),
             Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
+            Format::Luks => LuksOptions::take(options).map(Self::Luks),
             Format::Vpc => VpcOptions::take(options).map(Self::Vpc),
             other if registry::find(other).is_some() => Ok(Self::Plain(other)),
             other => Ok(Self::Unsupported(other)),
@@ -236,6 +240,7 @@ impl FormatOptions {
         match self {
             Self::Raw(raw) => &raw.spelled,
             Self::Qcow2(qcow2) => &qcow2.spelled,
+            Self::Luks(luks) => &luks.spelled,
             Self::Vpc(vpc) => &vpc.spelled,
             Self::Probe | Self::Plain(_) | Self::Unsupported(_) => &[],
         }

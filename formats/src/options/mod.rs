@@ -21,6 +21,7 @@ pub mod driver;
 pub mod image_opts;
 pub mod json;
 mod json_lexer;
+pub mod luks;
 pub mod name;
 pub mod node;
 pub mod qcow2;
@@ -29,6 +30,7 @@ pub mod vpc;
 
 pub use dict::{Dict, Scalar};
 pub use driver::{DriverName, FileOptions, FormatOptions, GenericOptions, RawOptions};
+pub use luks::LuksOptions;
 pub use node::{Backing, FormatNode, ImageOptions, NodeOptions, ParsedNode, ProtocolNode, Slot};
 pub use qcow2::Qcow2Options;
 pub use vpc::VpcOptions;

@@ -270,7 +270,7 @@ fn take_backing(options: &mut Dict, said: &mut Said) -> Backing {
 }
 
 /// Options for a child that the header names; a reference stays as it is, under the empty key.
-fn take_child(options: &mut Dict, name: &str) -> Dict {
+pub(super) fn take_child(options: &mut Dict, name: &str) -> Dict {
     let mut child = options.take_subtree(name);
     if let Some(reference) = options.take_text(name) {
         child.put("", Scalar::Text(reference));

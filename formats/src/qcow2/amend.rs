@@ -69,7 +69,7 @@ pub fn plan(header: &Header, options: &CreateOptions) -> Result<Amendment> {
     }
     features.names_other_backing = names_other_backing(header, options);
     // Zero stands for no size.
-    Ok(Amendment { size: options.size().filter(|&size| size > 0), features })
+    Ok(Amendment { size: options.size().filter(|&size| size > 0), features: Some(features), slots: None })
 }
 
 fn refuse_encryption(options: &CreateOptions) -> Result<()> {

@@ -9,8 +9,8 @@ use journal::Zeroing;
 use super::amend;
 use super::geometry::Geometry;
 use super::session::Session;
+use crate::amend::AmendRequest;
 use crate::bitmaps::{BitmapWriter, DirtySource, Recording};
-use crate::create::CreateOptions;
 use crate::resize::Remainder;
 use crate::{
     Allocation, Amend, Amendment, BackingReference, BitmapInfo, Codec, Compression, Durability, Error,
@@ -126,16 +126,22 @@ impl Overlay for Qcow2Writer {
 }
 
 impl Amend for Qcow2Writer {
-    fn plan(&self, options: &CreateOptions) -> Result<Amendment> {
-        amend::plan(self.session().header(), options)
+    fn plan(&self, request: &AmendRequest<'_>) -> Result<Amendment> {
+        amend::plan(self.session().header(), request.options)
     }
 
     fn add(&self, amendment: &Amendment) -> Result<()> {
-        self.session().add_features(&amendment.features, amendment.size)
+        match &amendment.features {
+            Some(features) => self.session().add_features(features, amendment.size),
+            None => Ok(()),
+        }
     }
 
     fn remove(&self, amendment: &Amendment) -> Result<()> {
-        self.session().remove_features(&amendment.features)
+        match &amendment.features {
+            Some(features) => self.session().remove_features(features),
+            None => Ok(()),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub fn begin(fs: &dyn Fs, path: &Path, options: &str, size: u64) -> NewImage {
     }
     let mut options = OptionTable::for_file(Format::Qcow2).parse(&list).unwrap();
     options.set_size(size).unwrap();
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     let request = CreateRequest {
         target: path,
         format: Format::Qcow2,

@@ -72,7 +72,7 @@ pub fn record_at(fs: &dyn Fs, place: &Place, event: &Event<'_>) -> Result<()> {
     let written = spool::append(place, &Spooled::from_event(fs, event))
         .map_err(|source| super::CatalogError::Spool { path: place.path().to_owned(), source })?;
     if written == spool::Fill::Full {
-        Catalog::open(place)?.absorb(&OpenContext { fs, gate: &PermissiveGate })?;
+        Catalog::open(place)?.absorb(&OpenContext { fs, gate: &PermissiveGate, secrets: None })?;
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ pub struct Spared<'a> {
 /// Without a catalog that can be used nobody is known.
 pub fn known_dependents(fs: &dyn Fs, path: &Path, spared: Spared<'_>) -> Vec<Dependent> {
     let Some(place) = Place::from_environment().filter(Place::exists) else { return Vec::new() };
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     let found = Catalog::open(&place).and_then(|mut catalog| {
         catalog.absorb(&context)?;
         dependents(&catalog, &context, path, spared)

@@ -154,6 +154,12 @@ impl Copy<'_> {
         Ok(())
     }
 
+    /// Whether every zero is written.
+    fn stores_zeroes(&self) -> bool {
+        let are_data = self.target.driver().writer().is_some_and(|writer| writer.zeroes_are_data());
+        self.min_sparse == 0 || are_data
+    }
+
     /// Bytes that are decided about together: what the target allocates or compresses at a time.
     fn unit(&self) -> Result<u64> {
         let writer =

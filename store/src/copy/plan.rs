@@ -59,13 +59,16 @@ pub(super) struct Plan<'a> {
     copy: &'a Copy<'a>,
     unit: u64,
     chunk: u64,
+    /// Whether zeroes are written as data, and so come in chunks too.
+    stores_zeroes: bool,
     at: u64,
 }
 
 impl<'a> Plan<'a> {
     /// A plan of the whole copy, in chunks of whole units.
     pub(super) fn new(copy: &'a Copy<'a>, unit: u64, chunk: u64) -> Self {
-        Self { copy, unit, chunk, at: 0 }
+        let stores_zeroes = copy.stores_zeroes();
+        Self { copy, unit, chunk, stores_zeroes, at: 0 }
     }
 
     /// Bytes that are planned already.
@@ -86,7 +89,8 @@ impl<'a> Plan<'a> {
             let mut piece = self.piece(limit - self.at)?;
             let whole =
                 if self.at + piece.len == end { piece.len } else { piece.len / self.unit * self.unit };
-            if pieces.is_empty() && piece.kind != PieceKind::Data && self.at + whole > chunk_end {
+            let is_long = self.at + whole > chunk_end;
+            if pieces.is_empty() && is_long && !self.is_written(piece.kind) {
                 piece.len = whole;
                 self.at += whole;
                 return Ok(Some(Job { at, pieces: vec![piece] }));
@@ -101,6 +105,11 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(Some(Job { at, pieces }))
+    }
+
+    /// Whether bytes of that kind are put together in a worker's memory.
+    fn is_written(&self, kind: PieceKind) -> bool {
+        kind == PieceKind::Data || (kind == PieceKind::Zero && self.stores_zeroes)
     }
 
     /// What stands at the current offset, for at most `len` bytes.

@@ -23,6 +23,8 @@ pub(super) struct Worker<'a> {
     pub(super) copy: &'a Copy<'a>,
     pub(super) writer: &'a dyn Writer,
     pub(super) unit: u64,
+    /// The shortest run of zeroes that is left out, if the target can leave any out.
+    min_sparse: u64,
     throttle: Option<&'a Throttle>,
     readers: Vec<Reader<'a>>,
     pub(super) chunk: AlignedBuf,
@@ -71,6 +73,7 @@ impl<'a> Worker<'a> {
             copy,
             writer,
             unit,
+            min_sparse: if writer.zeroes_are_data() { 0 } else { copy.min_sparse },
             throttle,
             readers: copy.sources.iter().map(Reader::new).collect(),
             chunk: AlignedBuf::new(0),
@@ -86,11 +89,8 @@ impl<'a> Worker<'a> {
         if job.is_all(PieceKind::Beneath) || (job.is_all(PieceKind::Zero) && self.zeroes_are_there()) {
             return Ok(());
         }
-        if job.is_all(PieceKind::Zero) {
-            let result = match self.copy.min_sparse {
-                0 => self.store_zeroes(job, turn),
-                _ => turn.wait(|| self.zero(job.at, job.len())),
-            };
+        if job.is_all(PieceKind::Zero) && self.min_sparse > 0 {
+            let result = turn.wait(|| self.zero(job.at, job.len()));
             return self.copy.tell(Doing::Writing, job.at, result);
         }
         if let Some(steps) = self.offloadable(job) {
@@ -119,7 +119,7 @@ impl<'a> Worker<'a> {
 
     /// Whether zeroes need not be written, because the target reads as zeroes anyway.
     pub(super) fn zeroes_are_there(&self) -> bool {
-        matches!(self.copy.beneath, Beneath::Zeroes) && self.copy.min_sparse > 0
+        matches!(self.copy.beneath, Beneath::Zeroes) && self.min_sparse > 0
     }
 
     fn zero(&self, at: u64, len: u64) -> Result<()> {
@@ -229,18 +229,18 @@ impl<'a> Worker<'a> {
             Some(last) if last.action == action && last.start + last.len == start => last.len += len,
             _ => steps.push(Step { start, len, action }),
         };
-        if self.copy.min_sparse == 0 {
+        if self.min_sparse == 0 {
             if start < end {
                 step(start, end - start, Action::Store);
             }
             return;
         }
-        let unit = self.unit.max(self.copy.min_sparse.min(SPARSE_UNIT)) as usize;
+        let unit = self.unit.max(self.min_sparse.min(SPARSE_UNIT)) as usize;
         for run in runs(&self.chunk[start..end], unit) {
             let at = start + run.range.start;
             // At an edge the run may go on in the next chunk, so it is not called short there.
             let inside = run.range.start > 0 && run.range.end < end - start;
-            let short = inside && (run.range.len() as u64) < self.copy.min_sparse;
+            let short = inside && (run.range.len() as u64) < self.min_sparse;
             match run.zero && !short {
                 true if self.zeroes_are_there() => {}
                 true => step(at, run.range.len(), Action::Zero),
@@ -354,21 +354,5 @@ impl<'a> Worker<'a> {
                 Ok(())
             }
         }
-    }
-
-    /// Writes a long run of zeroes as data, a chunk at a time.
-    fn store_zeroes(&mut self, job: &Job, turn: &mut Turn<'_>) -> Result<()> {
-        let chunk = super::CHUNK.next_multiple_of(self.unit);
-        turn.wait(|| {
-            let mut done = 0;
-            while done < job.len() {
-                let len = chunk.min(job.len() - done);
-                self.chunk.ensure_len(len as usize);
-                self.chunk[..len as usize].fill(0);
-                write(self.copy.target, job.at + done, Write::Data(&self.chunk[..len as usize]))?;
-                done += len;
-            }
-            Ok(())
-        })
     }
 }

@@ -1,7 +1,8 @@
 //! `amend`: other features of an image.
 
+use formats::amend::{AmendRequest, Force};
 use formats::create::{CreateOptions, OptionList, OptionTable, Preallocation};
-use formats::{Amend, Durability, Error, Format, Image, Result, Writer};
+use formats::{Amend, Durability, Error, Format, Image, OpenContext, Result, Writer};
 
 use super::resize;
 use crate::Progress;
@@ -39,10 +40,10 @@ pub fn plan<'a>(image: &'a Image, list: &OptionList) -> Result<AmendPlan<'a>> {
 
 impl AmendPlan<'_> {
     /// Changes the image.
-    pub fn run(&self, progress: &dyn Progress) -> Result<()> {
+    pub fn run(&self, context: &OpenContext<'_>, force: Force, progress: &dyn Progress) -> Result<()> {
         let image = self.image;
         let Some((writer, amender)) = amender(image) else { return Err(not_amendable(image.driver_name())) };
-        let amendment = amender.plan(&self.options)?;
+        let amendment = amender.plan(&AmendRequest { options: &self.options, context, force })?;
         progress.set(0, STEPS);
         amender.add(&amendment)?;
         progress.set(1, STEPS);

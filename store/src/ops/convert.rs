@@ -248,7 +248,7 @@ impl Convert {
         match content {
             Content::Zeroes => Ok(Beneath::Zeroes),
             Content::Backing => Ok(Beneath::Backing(u64::MAX)),
-            Content::Unknown if self.min_sparse == 0 => Ok(Beneath::Unknown),
+            Content::Unknown if self.min_sparse == 0 || stores_zeroes(target) => Ok(Beneath::Unknown),
             Content::Unknown => make_zero(target, len).map(|()| Beneath::Zeroes),
         }
     }
@@ -258,9 +258,15 @@ impl Convert {
 fn beneath_new(new: &NewImage, len: u64) -> Result<Beneath<'static>> {
     match new.image().backing() {
         Some(backing) => Ok(Beneath::Backing(backing.virtual_size())),
+        None if stores_zeroes(new.image()) => Ok(Beneath::Unknown),
         None if starts_zeroed(new)? => Ok(Beneath::Zeroes),
         None => make_zero(new.image(), len).map(|()| Beneath::Zeroes),
     }
+}
+
+/// Whether every zero has to be written.
+fn stores_zeroes(image: &Image) -> bool {
+    image.driver().writer().is_some_and(|writer| writer.zeroes_are_data())
 }
 
 /// Makes the first `len` bytes zeroes; what stands after them is not the copy's to change.

@@ -50,13 +50,19 @@ pub fn table(format: &str) -> Result<OptionTable> {
 
 impl OpenedContent {
     /// Measures a new image with it.
-    pub fn measure(&self, table: &OptionTable, mut options: CreateOptions) -> Result<Measurement> {
+    pub fn measure(
+        &self,
+        context: &OpenContext<'_>,
+        table: &OptionTable,
+        mut options: CreateOptions,
+    ) -> Result<Measurement> {
         if let Some(size) = self.size {
             options.set_size(size)?;
         }
         let content = self.view.as_ref().or(self.image.as_ref());
         let bitmaps =
             self.image.as_ref().and_then(|image| image.driver().bitmaps()).map(|bitmaps| bitmaps.list());
-        create::measure(table, &options, content.map(|content| Measured { content, bitmaps }).as_ref())
+        let content = content.map(|content| Measured { content, bitmaps });
+        create::measure(table, &options, context, content.as_ref())
     }
 }

@@ -294,7 +294,7 @@ impl Shape {
 
 /// A context over a simulated disk.
 pub fn context(fs: &dyn journal::Fs) -> OpenContext<'_> {
-    OpenContext { fs, gate: &PermissiveGate }
+    OpenContext { fs, gate: &PermissiveGate, secrets: None }
 }
 
 /// Makes an image and fills it.

@@ -1,5 +1,6 @@
 //! An image's size and features: `resize` and `amend`.
 
+use formats::amend::Force;
 use formats::create::Preallocation;
 use store::NoProgress;
 use store::ops::amend;
@@ -47,7 +48,7 @@ pub fn amend(subject: &Subject) -> Option<Scenario> {
     (!no_change).then(|| {
         subject.scenario("amend", subject.images(), move |context| {
             let image = open_for_writing(context, TOP)?;
-            amend::plan(&image, &list(&options))?.run(&NoProgress)
+            amend::plan(&image, &list(&options))?.run(context, Force::Off, &NoProgress)
         })
     })
 }
@@ -59,7 +60,7 @@ pub fn amend_down(subject: &Subject) -> Option<Scenario> {
     (plain && old_enough).then(|| {
         subject.scenario("amend-compat", subject.images(), |context| {
             let image = open_for_writing(context, TOP)?;
-            amend::plan(&image, &list("compat=0.10"))?.run(&NoProgress)
+            amend::plan(&image, &list("compat=0.10"))?.run(context, Force::Off, &NoProgress)
         })
     })
 }

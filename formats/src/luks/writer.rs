@@ -1,0 +1,90 @@
+//! Changing a volume.
+
+use journal::Zeroing;
+
+use super::Luks;
+use crate::amend::AmendRequest;
+use crate::encryption::amend::SlotRequest;
+use crate::encryption::options::Prefixed;
+use crate::raw::SECTOR;
+use crate::resize::Remainder;
+use crate::{Allocation, Amend, Amendment, Durability, Error, GuestOffset, NewSize, Resize, Result, Writer};
+
+/// Zeroes that are encrypted at a time.
+const ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+
+/// Sectors are written in place, and zeroes are sectors as any others.
+impl Writer for Luks {
+    fn granularity(&self) -> u64 {
+        SECTOR
+    }
+
+    fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
+        Ok(self.encryption()?.encrypting(self.raw.prepare(at, len)?))
+    }
+
+    fn link(&self, allocation: &Allocation) -> Result<()> {
+        self.raw.link(allocation)
+    }
+
+    fn zero(&self, at: GuestOffset, len: u64, _how: Zeroing) -> Result<()> {
+        let run = self.prepare(at, len)?;
+        let mut done = 0;
+        while done < run.len {
+            let step = (run.len - done).min(ZEROES.len() as u64);
+            run.disk.write_bulk_at(run.offset.0 + done, &ZEROES[..step as usize])?;
+            done += step;
+        }
+        Ok(())
+    }
+
+    /// Nothing is given back: which sectors are in use would be seen from outside.
+    fn discard(&self, at: GuestOffset, len: u64) -> Result<()> {
+        self.zero(at, len, Zeroing::Keep)
+    }
+
+    fn overwrites(&self) -> bool {
+        true
+    }
+
+    fn zeroes_are_data(&self) -> bool {
+        true
+    }
+
+    fn resizer(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
+    fn amender(&self) -> Option<&dyn Amend> {
+        Some(self)
+    }
+
+    fn commit(&self, durability: Durability) -> Result<()> {
+        self.header.commit(durability)?;
+        self.raw.commit(durability)
+    }
+}
+
+impl Resize for Luks {
+    fn resize(&self, request: &NewSize) -> Result<Remainder> {
+        self.raw.resize(request)
+    }
+}
+
+impl Amend for Luks {
+    fn plan(&self, request: &AmendRequest<'_>) -> Result<Amendment> {
+        let slots = SlotRequest::new(Prefixed { options: request.options, prefix: "" }, request)?;
+        Ok(Amendment { size: None, features: None, slots: Some(slots) })
+    }
+
+    fn add(&self, amendment: &Amendment) -> Result<()> {
+        let Some(slots) = &amendment.slots else { return Ok(()) };
+        let passphrase = self.passphrase.as_ref();
+        let passphrase = passphrase.ok_or_else(|| Error::invalid("The image was opened without its key"))?;
+        self.header.change(slots, passphrase)
+    }
+
+    fn remove(&self, _amendment: &Amendment) -> Result<()> {
+        Ok(())
+    }
+}
