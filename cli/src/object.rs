@@ -232,6 +232,7 @@ fn check_id(id: &[u8]) -> Result<(), Failure> {
         .with_hint("Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a secret is no image: it is read once, and no lock is taken")]
 fn read_file(file: &[u8]) -> Result<Secret, Failure> {
     let complain = |verb: &str, error: &std::io::Error| {
         let quoted = ["“".as_bytes(), file, "”: ".as_bytes()].concat();

@@ -52,3 +52,10 @@ pub struct Amendment {
     /// Changes of key slots.
     pub(crate) slots: Option<SlotRequest>,
 }
+
+impl Amendment {
+    /// Whether it is made step by step.
+    pub fn has_steps(&self) -> bool {
+        self.features.is_some() && self.slots.is_none()
+    }
+}

@@ -136,9 +136,14 @@ pub trait Writer: Debug + Send + Sync {
         false
     }
 
-    /// Whether zeroes are stored as any other bytes, and what was never written is not zeroes.
+    /// Whether zeroes are stored as any other bytes.
     fn zeroes_are_data(&self) -> bool {
         false
+    }
+
+    /// Whether what was never written of a new image reads as anything.
+    fn unwritten_is_noise(&self) -> bool {
+        self.zeroes_are_data()
     }
 
     /// What can be done to an image that may stand on another, if the format knows that.

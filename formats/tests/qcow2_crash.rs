@@ -17,7 +17,12 @@ use written::{Numbers, begin, reopen, scramble};
 fn content(fs: &SimFs, path: &Path, what: &str) -> Vec<u8> {
     let disk = fs.open(path, OpenOptions::READ).unwrap();
     let no_file = |_: &[u8]| Err(Error::invalid("there is no data file"));
-    let request = OpenRequest { flags: &OpenFlags::READ, data_file: None, open_data_file: &no_file };
+    let request = OpenRequest {
+        flags: &OpenFlags::READ,
+        data_file: None,
+        open_data_file: &no_file,
+        find_passphrase: &no_key,
+    };
     let driver = Qcow2::open(disk, &request).unwrap_or_else(|error| panic!("{what}: {}", error.report()));
     let report = driver.check(&mut |finding| panic!("{what}: {finding:?}")).unwrap();
     assert_eq!((report.corruptions, report.leaks, report.check_errors), (0, 0, 0), "{what}");
@@ -107,4 +112,10 @@ fn an_emptied_image_can_be_filled_before_it_is_committed() {
         model.fill(0);
         scramble(image, model, &zeroes, numbers, 6);
     });
+}
+
+fn no_key(
+    _: formats::qcow2::header::Encryption,
+) -> formats::Result<std::sync::Arc<formats::secrets::Secret>> {
+    Err(formats::Error::invalid("No secret"))
 }

@@ -104,7 +104,7 @@ impl TargetPlan<'_> {
 
 /// Whether what is not written of a new image reads as zeroes: that is not so on a device.
 pub(crate) fn starts_zeroed(new: &NewImage) -> Result<bool> {
-    if new.image().driver().writer().is_some_and(|writer| writer.zeroes_are_data()) {
+    if new.image().driver().writer().is_some_and(|writer| writer.unwritten_is_noise()) {
         return Ok(false);
     }
     for file in new.image().driver().files() {

@@ -21,6 +21,7 @@ pub mod cataloged;
 pub mod compare;
 pub mod content;
 pub mod effects;
+pub mod encrypted;
 pub mod exercise;
 pub mod foreign;
 pub mod glob;

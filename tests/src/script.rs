@@ -15,6 +15,7 @@
 //! | `poke NAME PLACE OP VALUE` | changes a field of a qcow2 file, see [`crate::qcow2`] |
 //! | `seal NAME AT LEN` | makes the checksum of a VHDX structure anew |
 //! | `cut NAME SIZE` | cuts a file, or grows it by a hole |
+//! | `own NAME` | puts a copy in the place of a link to a file |
 //! | `dir NAME`, `remove NAME`, `link NAME TARGET`, `mode NAME OCTAL` | what they say |
 
 use std::ffi::{OsStr, OsString};
@@ -86,6 +87,11 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
             Ok(())
         }
         "seal" => seal(&path, size(&text(1)), size(&text(2))),
+        "own" => {
+            let bytes = fs::read(&path)?;
+            fs::remove_file(&path)?;
+            fs::write(path, bytes)
+        }
         "dir" => fs::create_dir_all(path),
         "remove" => fs::remove_file(path),
         "link" => symlink(&args[1], path),

@@ -67,6 +67,56 @@ pub const RAW: &[Shape] = &[
     raw("raw/huge", "sparse a.raw 8T\nio -f raw a.raw | write -P 6 7T 64k").with(Traits::HUGE),
 ];
 
+/// Encrypted qcow2, with the passphrase `pass`. They need secrets, which the generic families do not give.
+pub const ENCRYPTED: &[Shape] = &[
+    qcow2(
+        "encrypted/luks",
+        "noise n.raw 1500000 1
+         cut n.raw 3M
+         noise other.raw 2M 2
+         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 n.raw a.qcow2",
+    ),
+    qcow2(
+        "encrypted/aes",
+        "noise n.raw 1500000 1
+         cut n.raw 3M
+         noise other.raw 2M 2
+         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s n.raw a.qcow2",
+    ),
+    qcow2(
+        "encrypted/subclusters",
+        "noise n.raw 1500000 1
+         cut n.raw 3M
+         noise other.raw 2M 2
+         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10,extended_l2=on n.raw a.qcow2
+         img snapshot -c one --object secret,id=s,data=pass --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=a.qcow2",
+    ),
+];
+
+const fn luks(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.luks", format: "luks", traits: Traits::PLAIN, script }
+}
+
+/// LUKS, with the passphrase `pass` and perhaps `new`. They need secrets, which the generic families do not give.
+pub const LUKS: &[Shape] = &[
+    luks(
+        "luks/one-key",
+        "text plain pass
+         text line pass
+         append line x
+         text base64 cGFzcw==
+         noise n.raw 1500000 1
+         cut n.raw 3M
+         img convert --object secret,id=s,data=pass -O luks -o key-secret=s,iter-time=10 n.raw a.luks",
+    ),
+    luks(
+        "luks/two-keys",
+        "noise n.raw 1M 1
+         img convert --object secret,id=s,data=pass -O luks -o key-secret=s,iter-time=10 n.raw a.luks
+         img amend --object secret,id=s,data=pass --object secret,id=n,data=new --image-opts driver=luks,key-secret=s,file.filename=a.luks -o state=active,new-secret=n,iter-time=10",
+    ),
+];
+
 const fn vdi(name: &'static str, script: &'static str) -> Shape {
     Shape { name, image: "a.vdi", format: "vdi", traits: Traits::PLAIN, script }
 }

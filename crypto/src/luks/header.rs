@@ -58,6 +58,15 @@ struct RawSlot {
 const _: () = assert!(size_of::<RawSlot>() == 48);
 const _: () = assert!(size_of::<RawHeader>() == Header::LEN);
 
+/// Where the payload of a header is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Behind it in the same file.
+    Behind,
+    /// In another file.
+    Elsewhere,
+}
+
 /// A valid header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -67,7 +76,7 @@ pub struct Header {
     pub hash: Hash,
     /// What the volume is known by.
     pub uuid: String,
-    /// Where the payload begins; 0 where the header is detached.
+    /// Where the payload begins if it stands behind the header.
     pub payload_offset: u64,
     /// Iterations of the master key's digest.
     pub digest_iterations: u32,
@@ -98,7 +107,7 @@ impl Header {
     pub const LEN: usize = 592;
 
     /// Reads and validates a header.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
+    pub fn parse(bytes: &[u8], payload: Payload) -> Result<Self> {
         let (raw, _) = RawHeader::read_from_prefix(bytes).map_err(|_| foreign())?;
         if raw.magic != MAGIC {
             return Err(foreign());
@@ -110,7 +119,7 @@ impl Header {
         let cipher_name = text(&raw.cipher_name, "cipher name")?;
         let mode_text = text(&raw.cipher_mode, "cipher mode")?;
         let hash = text(&raw.hash, "hash spec")?;
-        check_layout(&raw)?;
+        check_layout(&raw, payload)?;
         let Some((mode, iv)) = mode_text.split_once('-') else {
             return Err(Error::corrupt(format!("Unexpected cipher mode string format '{mode_text}'")));
         };
@@ -199,11 +208,11 @@ pub(super) fn slot_offset(scheme: &Scheme, slot: usize) -> u64 {
 }
 
 /// Whether the parts lie where they do not disturb each other, in the order in which stock looks.
-fn check_layout(raw: &RawHeader) -> Result<()> {
+fn check_layout(raw: &RawHeader, place: Payload) -> Result<()> {
     let corrupt = |text: String| Err(Error::corrupt(text));
     let first = FIRST_MATERIAL / SECTOR;
     let payload = u64::from(raw.payload_offset.get());
-    let is_detached = payload == 0;
+    let is_detached = place == Payload::Elsewhere;
     if !is_detached && payload < first {
         return corrupt("LUKS payload is overlapping with the header".to_owned());
     }

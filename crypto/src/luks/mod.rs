@@ -12,6 +12,6 @@ mod header;
 mod keys;
 mod volume;
 
-pub use self::header::{Header, SLOTS, Slot};
+pub use self::header::{Header, Payload, SLOTS, Slot};
 pub use self::keys::MasterKey;
 pub use self::volume::{Material, NewVolume, SlotChange};

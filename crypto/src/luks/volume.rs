@@ -146,6 +146,7 @@ fn new_uuid() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::luks::Payload;
     use crate::{CipherKind, IvKind, Mode};
 
     #[test]
@@ -158,9 +159,9 @@ mod tests {
         };
         let volume = NewVolume { scheme, hash: Hash::Sha1, iter_time: 1 };
         let (header, key, first) = volume.make(b"one").unwrap();
-        let mut header = Header::parse(&header.serialize()).unwrap();
+        let mut header = Header::parse(&header.serialize(), Payload::Behind).unwrap();
         let second = header.change_slot(3, SlotChange::Set(&key, b"two", 1)).unwrap();
-        let mut header = Header::parse(&header.serialize()).unwrap();
+        let mut header = Header::parse(&header.serialize(), Payload::Behind).unwrap();
         let unlock = |header: &Header, passphrase: &[u8]| {
             let read = |offset: u64, buf: &mut [u8]| {
                 let material = if offset == first.offset { &first } else { &second };

@@ -33,7 +33,7 @@ pub fn measure(
 ) -> Result<Measurement> {
     let size = || source.map_or(options.size().unwrap_or(0), |source| source.content.virtual_size());
     match table.format() {
-        Format::Qcow2 => qcow2::measure::measure(options, source),
+        Format::Qcow2 => qcow2::measure::measure(options, context, source),
         Format::Raw => {
             let bytes = sectors(size());
             Ok(Measurement { required: bytes, fully_allocated: bytes, bitmaps: None })

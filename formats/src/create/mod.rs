@@ -29,6 +29,7 @@ pub use self::list::{Item, OptionList};
 pub use self::measure::{Measured, Measurement, measure};
 pub use self::options::CreateOptions;
 pub use self::spec::{OptionKind, OptionSpec, OptionTable, creatable};
+use crate::encryption::options::Prefixed;
 use crate::options::{DriverName, driver, name};
 use crate::qcow2::Qcow2;
 use crate::qcow2::create::{Parameters, lay_out};
@@ -227,7 +228,8 @@ fn create_qcow2(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result
     let parameters = Parameters::from_options(request.options)?;
     let files = Files { main: main.disk(), data: drafts.first().map(|draft| draft.disk()) };
     drafts.push(main);
-    let session = lay_out(&parameters, files)?;
+    let encrypt = Prefixed { options: request.options, prefix: "encrypt." };
+    let session = lay_out(&parameters, files, || encrypt.passphrase(context))?;
     let driver = Qcow2::create(session);
     let image = Image::new(shown(request.target.as_ref()), Box::new(driver), request.backing);
     Ok(NewImage { image, drafts })

@@ -18,6 +18,8 @@ pub(crate) struct Place<'a> {
     pub(crate) disk: &'a dyn Disk,
     /// Where the header begins in it.
     pub(crate) start: u64,
+    /// Bytes of it that are the header's and its key slots', if that is known.
+    pub(crate) len: Option<u64>,
 }
 
 /// A change of key slots that was found to make sense.
@@ -47,7 +49,7 @@ impl SlotRequest {
     /// Reads the options.
     pub(crate) fn new(options: Prefixed<'_>, request: &AmendRequest<'_>) -> Result<Self> {
         let refuse = |text: String| Err(Error::invalid(text));
-        let missing = || Error::invalid(format!("Parameter '{}state' is missing", options.prefix));
+        let missing = || Error::invalid("Parameter 'state' is missing");
         let active = options.state()?.ok_or_else(missing)?;
         let secret =
             |name: &str| options.text(name).map(|id| request.context.passphrase(id.as_bytes())).transpose();
@@ -57,7 +59,8 @@ impl SlotRequest {
                 Some(slot) => Ok(Some(slot)),
                 None => {
                     let last = SLOTS - 1;
-                    let slot = slot.cast_signed();
+                    // QEMU keeps it in 32 bits.
+                    let slot = slot as u32;
                     let text = format!("Invalid keyslot {slot} specified, must be between 0 and {last}");
                     Err(Error::invalid(text))
                 }
@@ -102,9 +105,10 @@ impl SlotRequest {
             }
         };
         for Material { offset, bytes } in materials {
-            place.disk.write_at(place.start + offset, &bytes)?;
+            place.disk.write_at(place.at(offset, bytes.len())?, &bytes)?;
         }
-        place.disk.write_at(place.start, &changed.serialize())?;
+        let bytes = changed.serialize();
+        place.disk.write_at(place.at(0, bytes.len())?, &bytes)?;
         *header = changed;
         Ok(())
     }
@@ -132,7 +136,7 @@ impl SlotRequest {
                     && !place.opens(header, slot, old)?
                 {
                     return refuse(format!(
-                        "Given keyslot {slot} doesn't contain the given (old) password for erase operation"
+                        "Given keyslot {slot} doesn't contain the given old password for erase operation"
                     ));
                 }
                 if is_careful && !active.contains(&slot) {
@@ -170,9 +174,18 @@ impl SlotRequest {
 }
 
 impl Place<'_> {
+    /// Where bytes are in the file whose offset counts from the header's beginning.
+    fn at(&self, offset: u64, len: usize) -> Result<u64> {
+        let end = offset.saturating_add(len as u64);
+        if self.len.is_some_and(|len| end > len) {
+            return Err(Error::corrupt("Request for data outside of extension header"));
+        }
+        Ok(self.start.saturating_add(offset))
+    }
+
     /// Reads bytes by their offset from the header's beginning.
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        Ok(self.disk.read_padded(self.start.saturating_add(offset), buf)?)
+        Ok(self.disk.read_padded(self.at(offset, buf.len())?, buf)?)
     }
 
     /// The cipher of what the header protects.

@@ -21,11 +21,10 @@ pub(crate) mod options;
 use std::sync::Arc;
 
 use crypto::SectorCipher;
-use crypto::luks::Header;
 use journal::Disk;
 
 use self::disk::CipherDisk;
-use crate::{Allocation, Error, ErrorKind, GuestOffset, Holes, HostOffset, Mapping, Result, Target};
+use crate::{Allocation, Error, ErrorKind, GuestOffset, Holes, HostOffset, Mapping, Target};
 
 /// Where sectors are counted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl Encryption {
     }
 
     /// The file as seen through the cipher, for the run whose first byte is these two.
-    fn through(&self, disk: &Arc<dyn Disk>, at: GuestOffset, offset: HostOffset) -> Arc<dyn Disk> {
+    pub(crate) fn through(&self, disk: &Arc<dyn Disk>, at: GuestOffset, offset: HostOffset) -> Arc<dyn Disk> {
         let shift = match self.numbering {
             Numbering::Host => 0,
             Numbering::Guest => at.0.wrapping_sub(offset.0),
@@ -75,13 +74,6 @@ impl Encryption {
         allocation.disk = self.through(&allocation.disk, allocation.at, allocation.offset);
         allocation
     }
-}
-
-/// Reads a LUKS header at `start` of a file.
-pub(crate) fn read_luks(disk: &dyn Disk, start: u64) -> Result<Header> {
-    let mut bytes = [0; Header::LEN];
-    disk.read_padded(start, &mut bytes)?;
-    Ok(Header::parse(&bytes)?)
 }
 
 impl From<crypto::Error> for Error {

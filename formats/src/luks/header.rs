@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crypto::luks::Header;
+use crypto::luks::{Header, Payload};
 use crypto::{Secret, SectorCipher};
 use journal::Disk;
 
 use crate::encryption::amend::{Place, SlotRequest};
 use crate::encryption::details::Placed;
-use crate::encryption::read_luks;
+use crate::error::ResultExt;
 use crate::{Durability, Result};
 
 /// A header, and the file that it stands at the beginning of.
@@ -28,10 +28,13 @@ impl HeaderFile {
     /// Reads the header of a file.
     pub(super) fn open(disk: Arc<dyn Disk>, placed: Placed) -> Result<Self> {
         let disk = disk.in_place().unwrap_or(disk);
-        let header = read_luks(&*disk, 0).map_err(|error| match error.floor() {
-            Some(_) => error.context("Unable to read LUKS header"),
-            None => error,
-        })?;
+        let mut bytes = [0; Header::LEN];
+        disk.read_padded(0, &mut bytes).context(|| "Unable to read LUKS header".to_owned())?;
+        let payload = match placed {
+            Placed::Attached => Payload::Behind,
+            Placed::Detached => Payload::Elsewhere,
+        };
+        let header = Header::parse(&bytes, payload)?;
         Ok(Self::new(disk, header, placed))
     }
 
@@ -63,7 +66,7 @@ impl HeaderFile {
     }
 
     fn place(&self) -> Place<'_> {
-        Place { disk: &*self.disk, start: 0 }
+        Place { disk: &*self.disk, start: 0, len: None }
     }
 
     /// Where the payload begins in the file of the guest's bytes.

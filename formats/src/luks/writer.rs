@@ -11,7 +11,7 @@ use crate::resize::Remainder;
 use crate::{Allocation, Amend, Amendment, Durability, Error, GuestOffset, NewSize, Resize, Result, Writer};
 
 /// Zeroes that are encrypted at a time.
-const ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Sectors are written in place, and zeroes are sectors as any others.
 impl Writer for Luks {

@@ -18,7 +18,7 @@ use crate::options::driver::not_supported;
 use crate::options::node::refuse_reference;
 use crate::options::{
     Backing, Dict, FormatNode, FormatOptions, GenericOptions, ImageOptions, LuksOptions, NodeOptions,
-    ParsedNode, Scalar, Slot, name,
+    ParsedNode, Qcow2Options, Scalar, Slot, name,
 };
 use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
@@ -132,7 +132,7 @@ impl Opener<'_> {
                 Driven { driver, children, identity: None }
             }
             FormatOptions::Qcow2(qcow2) => {
-                let driven = self.open_qcow2(options, disk, children, need)?;
+                let driven = self.open_qcow2(options, qcow2, disk, children, need)?;
                 qcow2.check(&driven.0)?;
                 Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
             }
@@ -159,6 +159,7 @@ impl Opener<'_> {
     fn open_qcow2(
         &self,
         options: &ImageOptions,
+        qcow2: &Qcow2Options,
         disk: Arc<dyn Disk>,
         mut children: Vec<Child>,
         need: Need,
@@ -183,8 +184,12 @@ impl Opener<'_> {
             self.pass_gate(&children, "data-file", filename)?;
             open(Some(&full_name(&children, filename)), Dict::default())
         };
-        let request =
-            OpenRequest { flags: &self.flags, data_file: given.as_ref(), open_data_file: &open_data_file };
+        let request = OpenRequest {
+            flags: &self.flags,
+            data_file: given.as_ref(),
+            open_data_file: &open_data_file,
+            find_passphrase: &|method| qcow2.encryption.passphrase(method, self.context),
+        };
         let driver = Qcow2::open(disk, &request)?;
         children.extend(opened.take());
         Ok((driver, children))

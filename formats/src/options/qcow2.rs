@@ -3,11 +3,17 @@
 //! Nearly all of it is about memory and about maintenance while a guest runs. A single command has no
 //! use for that, so what remains is to refuse what cannot be meant.
 
+use std::sync::Arc;
+
+use crypto::Secret;
+
 use super::dict::{Dict, Scalar};
 use super::take;
+use crate::encryption::options::passphrase;
 use crate::qcow2::Qcow2;
 use crate::qcow2::geometry::Version;
-use crate::{Error, Result};
+use crate::qcow2::header::Encryption;
+use crate::{Error, OpenContext, Result};
 
 /// What qcow2 can be told, as far as the image must agree with it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +26,47 @@ pub struct Qcow2Options {
     pub l2_cache_entry_size: Option<u64>,
     /// The options that change what a guest sees, as they were spelled.
     pub spelled: Vec<(&'static str, Scalar)>,
+    /// What opens an encrypted image.
+    pub encryption: KeyOptions,
+}
+
+/// What opens an encrypted image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KeyOptions {
+    /// How it is encrypted, if somebody knows.
+    pub format: Option<String>,
+    /// The secret.
+    pub key_secret: Option<String>,
+    /// An option that means nothing.
+    pub unknown: Option<String>,
+}
+
+impl KeyOptions {
+    fn take(options: &mut Dict) -> Self {
+        let mut options = options.take_subtree("encrypt");
+        let mut text = |name: &str| options.take(name).and_then(|value| value.spelled());
+        let (format, key_secret) = (text("format"), text("key-secret"));
+        Self { format, key_secret, unknown: options.first_key() }
+    }
+
+    /// Whether they are meant for an image that is encrypted in this way.
+    fn check(&self, method: Encryption) -> Result<()> {
+        let name = method.name();
+        if let Some(format) = self.format.as_deref().filter(|format| *format != name) {
+            let text = format!("Header reported '{name}' encryption format but options specify '{format}'");
+            return Err(Error::invalid(text));
+        }
+        match &self.unknown {
+            Some(unknown) => Err(Error::invalid(format!("Parameter '{unknown}' is unexpected"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The passphrase of an image that is encrypted in this way.
+    pub(crate) fn passphrase(&self, method: Encryption, context: &OpenContext<'_>) -> Result<Arc<Secret>> {
+        self.check(method)?;
+        passphrase(context, self.key_secret.as_deref(), "encrypt.")
+    }
 }
 
 /// Other switches.
@@ -40,13 +87,8 @@ const SWITCHES: [&str; 12] = [
 
 impl Qcow2Options {
     pub(super) fn take(options: &mut Dict) -> Result<Self> {
-        if let Some(format) = options.get("encrypt.format").and_then(Scalar::spelled) {
-            return Err(Error::invalid(format!(
-                "No encryption in image header, but options specified format '{format}'"
-            )));
-        }
         let spelled = options.spelled(&["encrypt.key-secret"]);
-        options.take_subtree("encrypt");
+        let encryption = KeyOptions::take(options);
         for key in SWITCHES {
             take::switch(options, key)?;
         }
@@ -57,6 +99,7 @@ impl Qcow2Options {
             discard_no_unref: take::switch(options, "discard-no-unref")?,
             l2_cache_entry_size: take::size(options, "l2-cache-entry-size")?,
             spelled,
+            encryption,
         })
     }
 
@@ -64,6 +107,15 @@ impl Qcow2Options {
     pub(crate) fn check(&self, image: &Qcow2) -> Result<()> {
         let old = image.geometry().version == Version::V2;
         let cluster_size = image.geometry().cluster_size();
+        match (image.header().encryption, &self.encryption.format) {
+            (Some(method), _) => self.encryption.check(method)?,
+            (None, Some(format)) => {
+                return Err(Error::invalid(format!(
+                    "No encryption in image header, but options specified format '{format}'"
+                )));
+            }
+            (None, None) => {}
+        }
         match self.l2_cache_entry_size {
             Some(size) if !size.is_power_of_two() || !(512..=cluster_size).contains(&size) => {
                 Err(Error::invalid(format!(

@@ -1,11 +1,15 @@
 //! What `amend` can change of an image.
 
 use super::create::{parse_refcount_bits, shown};
+use super::encryption::PREFIX;
 use super::feature::{Autoclear, Compatible, Incompatible};
 use super::geometry::Version;
-use super::header::Header;
+use super::header::{Encryption, Header};
 use super::refcount::RefcountWidth;
+use crate::amend::AmendRequest;
 use crate::create::CreateOptions;
+use crate::encryption::amend::SlotRequest;
+use crate::encryption::options::Prefixed;
 use crate::{Amendment, Error, Result};
 
 /// The features that an image is to have.
@@ -41,9 +45,10 @@ impl Features {
 
 /// The features that the image of that header is to have. What is wrong is found in qemu-img's
 /// order.
-pub fn plan(header: &Header, options: &CreateOptions) -> Result<Amendment> {
+pub fn plan(header: &Header, request: &AmendRequest<'_>) -> Result<Amendment> {
+    let options = request.options;
     let mut features = Features::of(header);
-    refuse_encryption(options)?;
+    let slots = plan_slots(header, request)?;
     if let Some(compat) = options.text("compat") {
         features.version = parse_version(compat)?;
     }
@@ -69,15 +74,19 @@ pub fn plan(header: &Header, options: &CreateOptions) -> Result<Amendment> {
     }
     features.names_other_backing = names_other_backing(header, options);
     // Zero stands for no size.
-    Ok(Amendment { size: options.size().filter(|&size| size > 0), features: Some(features), slots: None })
+    Ok(Amendment { size: options.size().filter(|&size| size > 0), features: Some(features), slots })
 }
 
-fn refuse_encryption(options: &CreateOptions) -> Result<()> {
-    const DETAILS: [&str; 5] =
-        ["encrypt.state", "encrypt.new-secret", "encrypt.old-secret", "encrypt.keyslot", "encrypt.iter-time"];
-    match DETAILS.iter().any(|name| options.is_given(name)) {
-        true => Err(Error::invalid("Can't amend encryption options - encryption not present")),
-        false => Ok(()),
+/// The change of key slots, if one is asked for.
+fn plan_slots(header: &Header, request: &AmendRequest<'_>) -> Result<Option<SlotRequest>> {
+    let options = Prefixed { options: request.options, prefix: PREFIX };
+    if !SlotRequest::is_in(options) {
+        return Ok(None);
+    }
+    match header.encryption {
+        None => Err(Error::invalid("Can't amend encryption options - encryption not present")),
+        Some(Encryption::Aes) => Err(Error::invalid("Only LUKS encryption options can be amended")),
+        Some(Encryption::Luks) => SlotRequest::new(options, request).map(Some),
     }
 }
 

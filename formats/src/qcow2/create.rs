@@ -1,5 +1,10 @@
 //! New images: from options to a header and the session that fills the file.
 
+use std::sync::Arc;
+
+use crypto::Secret;
+
+use super::encryption::NewEncryption;
 use super::extension::Extensions;
 use super::feature::{Autoclear, Compatible, Incompatible, standard_names};
 use super::geometry::{MAX_CLUSTER_BITS, MIN_CLUSTER_BITS, SUBCLUSTERS, Version};
@@ -38,6 +43,8 @@ pub struct Parameters {
     pub data_file: Option<Vec<u8>>,
     /// Whether the external data file must stay valid as a raw image.
     pub data_file_raw: bool,
+    /// How guest data is to be encrypted.
+    pub encryption: Option<NewEncryption>,
 }
 
 impl Parameters {
@@ -46,7 +53,7 @@ impl Parameters {
     pub fn from_options(options: &CreateOptions) -> Result<Self> {
         let version = parse_version(options)?;
         let backing_format = parse_backing_format(options)?;
-        refuse_encryption(options)?;
+        let encryption = NewEncryption::from_options(options)?;
         let preallocation = parse_preallocation(options)?;
         check_refcount_bits(options)?;
         let compression = parse_compression(options)?;
@@ -71,6 +78,7 @@ impl Parameters {
             backing_format,
             data_file: text("data_file"),
             data_file_raw: options.flag("data_file_raw"),
+            encryption,
         };
         parameters.check_combinations(options)
     }
@@ -134,7 +142,7 @@ impl Parameters {
             version: self.version,
             cluster_bits: self.cluster_bits,
             size: self.size,
-            encryption: None,
+            encryption: self.encryption.map(NewEncryption::method),
             l1: TableLocation::default(),
             refcount_table: TableLocation::default(),
             snapshots: TableLocation::default(),
@@ -157,10 +165,17 @@ impl Parameters {
 }
 
 /// Lays out a new image in empty files and preallocates what is asked for.
-pub fn lay_out(parameters: &Parameters, files: Files) -> Result<Session> {
+pub fn lay_out(
+    parameters: &Parameters,
+    files: Files,
+    find_passphrase: impl FnOnce() -> Result<Arc<Secret>>,
+) -> Result<Session> {
     let header = parameters.header();
     check_room(parameters, &header)?;
     let mut session = Session::create(files.clone(), header)?;
+    if let Some(encryption) = parameters.encryption {
+        session.encrypt(encryption, find_passphrase()?)?;
+    }
     let layout = match parameters.preallocation {
         Preallocation::Off => None,
         Preallocation::Metadata => Some(Layout::Interleaved),
@@ -214,24 +229,6 @@ fn parse_backing_format(options: &CreateOptions) -> Result<Option<String>> {
         Ok(_) => Ok(Some(name)),
         Err(_) => Err(Error::invalid(format!("Parameter 'backing-fmt' does not accept value '{name}'"))),
     }
-}
-
-/// Encryption has its options but not its place yet.
-pub(super) fn refuse_encryption(options: &CreateOptions) -> Result<()> {
-    const DETAILS: [&str; 8] = [
-        "encrypt.format",
-        "encrypt.key-secret",
-        "encrypt.cipher-alg",
-        "encrypt.cipher-mode",
-        "encrypt.ivgen-alg",
-        "encrypt.ivgen-hash-alg",
-        "encrypt.hash-alg",
-        "encrypt.iter-time",
-    ];
-    if options.flag("encryption") || DETAILS.iter().any(|name| options.is_given(name)) {
-        return Err(Error::unsupported("Encryption is not supported yet"));
-    }
-    Ok(())
 }
 
 fn parse_preallocation(options: &CreateOptions) -> Result<Preallocation> {

@@ -6,7 +6,7 @@ use super::Qcow2;
 use super::feature::{Autoclear, Compatible, Incompatible};
 use super::geometry::Version;
 use super::header::Encryption;
-use super::luks::LuksHeader;
+use crate::encryption::details::{self, Placed};
 use crate::{BitmapInfo, Codec, FormatDetails};
 
 /// The details of an image.
@@ -72,6 +72,9 @@ fn bitmap(info: &BitmapInfo) -> Value {
 fn encryption(image: &Qcow2) -> Option<Value> {
     match image.header().encryption? {
         Encryption::Aes => Some(json!({ "format": "aes" })),
-        Encryption::Luks => image.luks.as_ref().map(LuksHeader::details),
+        Encryption::Luks => {
+            let luks = image.encrypted.as_ref()?.luks.as_ref()?;
+            Some(Value::Object(details::luks(luks, Some("luks"), Placed::Attached)))
+        }
     }
 }

@@ -103,6 +103,16 @@ pub enum Encryption {
     Luks,
 }
 
+impl Encryption {
+    /// Its name in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aes => "aes",
+            Self::Luks => "luks",
+        }
+    }
+}
+
 /// Where a table of the header stands, in entries or clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TableLocation {

@@ -1,17 +1,25 @@
 //! How large a new image's file would be.
 
+use crypto::luks::Header;
+
 use super::bitmap::directory_entry_size;
-use super::create::{parse_cluster_size, parse_refcount_bits, refuse_encryption};
+use super::create::{parse_cluster_size, parse_refcount_bits};
+use super::encryption::PREFIX;
 use super::geometry::{Geometry, TABLE_ENTRY_SIZE, Version};
 use super::header::MAX_L1_SIZE;
 use super::refcount::RefcountWidth;
 use crate::create::{CreateOptions, Measured, Measurement, Preallocation};
+use crate::encryption::options::Prefixed;
 use crate::engine::told_status;
-use crate::{Error, ErrorKind, Image, Result};
+use crate::{Error, ErrorKind, Image, OpenContext, Result};
 
 /// Measures a new image of those options, which holds what the source does if there is one.
-pub fn measure(options: &CreateOptions, source: Option<&Measured<'_>>) -> Result<Measurement> {
-    let plan = Plan::from_options(options)?;
+pub fn measure(
+    options: &CreateOptions,
+    context: &OpenContext<'_>,
+    source: Option<&Measured<'_>>,
+) -> Result<Measurement> {
+    let plan = Plan::from_options(options, context)?;
     let geometry = &plan.geometry;
     let size = align(options.size().unwrap_or(0), geometry)?;
     if geometry.l1_entries_for(size) > MAX_L1_SIZE / TABLE_ENTRY_SIZE {
@@ -25,6 +33,7 @@ pub fn measure(options: &CreateOptions, source: Option<&Measured<'_>>) -> Result
         None => 0,
     };
     let metadata = metadata_size(size, geometry).ok_or_else(too_large)?;
+    let metadata = metadata + align(plan.encryption_header, geometry)?;
     let total = |data: u64| metadata.checked_add(data).ok_or_else(too_large);
     let bitmaps = match source {
         Some(source) if geometry.version >= Version::V3 => bitmaps_size(source, geometry),
@@ -37,11 +46,13 @@ pub fn measure(options: &CreateOptions, source: Option<&Measured<'_>>) -> Result
 struct Plan {
     geometry: Geometry,
     preallocates_data: bool,
+    /// Bytes of a LUKS header with its key slots.
+    encryption_header: u64,
 }
 
 impl Plan {
     /// Reads the options. Unlike creation, this knows only the older names of the versions.
-    fn from_options(options: &CreateOptions) -> Result<Self> {
+    fn from_options(options: &CreateOptions, context: &OpenContext<'_>) -> Result<Self> {
         let extended_l2 = options.flag("extended_l2");
         let cluster_bits = parse_cluster_size(options, extended_l2)?;
         let version = match options.text("compat") {
@@ -59,10 +70,18 @@ impl Plan {
             ));
         }
         let preallocation = Preallocation::from_options(options)?;
-        if options.text("encrypt.format") == Some(b"luks") {
-            refuse_encryption(options)?;
-        }
+        let encryption_header = match options.text("encrypt.format") {
+            Some(b"luks") => {
+                let luks = Prefixed { options, prefix: PREFIX };
+                let volume = luks.volume()?;
+                luks.passphrase(context)?;
+                volume.check()?;
+                Header::attached_payload_offset(&volume.scheme)
+            }
+            _ => 0,
+        };
         Ok(Self {
+            encryption_header,
             geometry: Geometry {
                 version,
                 cluster_bits,

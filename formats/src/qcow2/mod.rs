@@ -14,7 +14,7 @@
 //! * [`geometry`]: sizes and index arithmetic.
 //! * [`table`], [`cache`], [`map`]: from guest offsets to runs.
 //! * [`snapshot`], [`bitmap`]: what else an image holds.
-//! * `luks`: what can be told of an encrypted image.
+//! * [`encryption`]: encrypted images.
 //! * `check`: whether all of it fits together. `repair`: making it so.
 //! * [`open`]: all of it put together; [`details`]: what a person is told of it.
 //! * [`amend`]: what else can be changed of an image.
@@ -26,13 +26,13 @@ pub mod cache;
 mod check;
 pub mod create;
 mod details;
+pub mod encryption;
 pub mod entry;
 pub mod extension;
 pub mod feature;
 mod flip;
 pub mod geometry;
 pub mod header;
-mod luks;
 pub mod map;
 pub(crate) mod measure;
 pub mod open;
@@ -53,10 +53,10 @@ use journal::Disk;
 
 use self::bitmap::Bitmap;
 use self::cache::L2Cache;
+use self::encryption::Encrypted;
 use self::entry::{L1Entry, RefcountTableEntry};
 use self::geometry::{Geometry, TABLE_ENTRY_SIZE, Version};
 use self::header::Header;
-use self::luks::LuksHeader;
 use self::map::Files;
 pub use self::open::OpenRequest;
 use self::refcount::RefcountWidth;
@@ -87,8 +87,8 @@ pub struct Qcow2 {
     /// What holes of the file mean, once somebody asked for data.
     holes: OnceLock<Holes>,
     corruption_told: AtomicBool,
-    /// The encryption header, where there is one.
-    luks: Option<LuksHeader>,
+    /// Its encryption, if it has one. The writer has it where there is one.
+    encrypted: Option<Encrypted>,
     /// How it is changed, if it was opened for that. The tables are the writer's then.
     writer: Option<Qcow2Writer>,
 }
@@ -199,7 +199,11 @@ impl Driver for Qcow2 {
     }
 
     fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {
-        map::map(&self.geometry, self, &self.files_for_mapping()?, at, len)
+        let mapping = map::map(&self.geometry, self, &self.files_for_mapping()?, at, len)?;
+        match self.encrypted.as_ref().and_then(|encrypted| encrypted.opened.as_ref()) {
+            Some(opened) => Ok(opened.encryption.decrypted(mapping, at)),
+            None => Ok(mapping),
+        }
     }
 
     fn backing(&self) -> Option<&BackingReference> {

@@ -9,11 +9,11 @@ use journal::{Access, Disk};
 use super::Qcow2;
 use super::bitmap::{self, Bitmap};
 use super::cache::L2Cache;
+use super::encryption::{Encrypted, FindPassphrase};
 use super::extension::BitmapsState;
 use super::feature::{Autoclear, Incompatible};
 use super::geometry::{Geometry, Version};
 use super::header::{Header, Purpose, TableLocation, check_l1};
-use super::luks::LuksHeader;
 use super::repair;
 use super::snapshot::{self, SnapshotTable};
 use super::table::read_l1;
@@ -32,11 +32,13 @@ pub struct OpenRequest<'a> {
     pub data_file: Option<&'a Arc<dyn Disk>>,
     /// Opens the one that the header names, through the gate.
     pub open_data_file: &'a OpenDataFile<'a>,
+    /// Finds the passphrase of an encrypted image.
+    pub find_passphrase: &'a FindPassphrase<'a>,
 }
 
 impl fmt::Debug for OpenRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { flags, data_file, open_data_file: _ } = self;
+        let Self { flags, data_file, open_data_file: _, find_passphrase: _ } = self;
         f.debug_struct("OpenRequest")
             .field("flags", flags)
             .field("data_file", data_file)
@@ -65,12 +67,9 @@ impl Qcow2 {
         let geometry = header.geometry();
         let l1 = read_l1(&*file, header.l1).context(|| "Could not read L1 table".to_owned())?;
         tell_of_stale_bitmaps(&header);
-        let luks = header.extensions.encryption.map(|location| LuksHeader::read(&*file, location));
-        let luks = luks.transpose()?;
+        let find = request.flags.data.then_some(request.find_passphrase);
+        let encrypted = Encrypted::open(&*file, &header, find)?;
         let data_file = open_data_file(&header, &geometry, request)?;
-        if header.encryption.is_some() && request.flags.data {
-            return Err(Error::unsupported("Encrypted qcow2 images are not supported yet"));
-        }
         let size = header.virtual_size();
         let snapshots = match purpose {
             Purpose::Use(_) => snapshot::read_table(&*file, header.snapshots, size)?,
@@ -91,7 +90,7 @@ impl Qcow2 {
             bitmaps,
             holes: OnceLock::new(),
             corruption_told: AtomicBool::new(false),
-            luks,
+            encrypted,
             header,
             writer: None,
         })
@@ -100,7 +99,17 @@ impl Qcow2 {
     /// The image as it is in the file now.
     pub(super) fn read_again(&self, flags: &OpenFlags) -> Result<Self> {
         let gone = |_: &[u8]| Err(Error::invalid("The external data file was not opened"));
-        let request = OpenRequest { flags, data_file: self.data_file.as_ref(), open_data_file: &gone };
+        let opened = self.encrypted.as_ref().and_then(|encrypted| encrypted.opened.as_ref());
+        let known = |_| match opened {
+            Some(opened) => Ok(Arc::clone(&opened.passphrase)),
+            None => Err(Error::invalid("The image was opened without its key")),
+        };
+        let request = OpenRequest {
+            flags,
+            data_file: self.data_file.as_ref(),
+            open_data_file: &gone,
+            find_passphrase: &known,
+        };
         Self::read(Arc::clone(&self.file), &request)
     }
 
@@ -125,7 +134,7 @@ impl Qcow2 {
             bitmaps: Vec::new(),
             holes: self.holes.clone(),
             corruption_told: AtomicBool::new(false),
-            luks: self.luks.clone(),
+            encrypted: self.encrypted.clone(),
             header: Header { l1: snapshot.l1, snapshots: TableLocation::default(), ..self.header.clone() },
             writer: None,
         })

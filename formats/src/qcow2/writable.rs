@@ -29,7 +29,7 @@ impl Qcow2 {
             bitmap_infos: Vec::new(),
             holes: OnceLock::from(Holes::Ignored),
             corruption_told: AtomicBool::new(false),
-            luks: None,
+            encrypted: session.encrypted().cloned(),
             header,
             writer: Some(Qcow2Writer::new(session)),
         }
@@ -38,7 +38,7 @@ impl Qcow2 {
     /// The same image, to be changed.
     pub(super) fn with_writer(self) -> Result<Self> {
         let files = Files { main: Arc::clone(&self.file), data: self.data_file.clone() };
-        let session = Session::open(files, self.header.clone())?;
+        let session = Session::open(files, self.header.clone(), self.encrypted.clone())?;
         Ok(Self { writer: Some(Qcow2Writer::new(session)), ..self })
     }
 }

@@ -11,6 +11,7 @@ use super::geometry::Geometry;
 use super::session::Session;
 use crate::amend::AmendRequest;
 use crate::bitmaps::{BitmapWriter, DirtySource, Recording};
+use crate::encryption::Encryption;
 use crate::resize::Remainder;
 use crate::{
     Allocation, Amend, Amendment, BackingReference, BitmapInfo, Codec, Compression, Durability, Error,
@@ -23,6 +24,7 @@ pub struct Qcow2Writer {
     session: Mutex<Session>,
     geometry: Geometry,
     codec: Codec,
+    encryption: Option<Encryption>,
     /// Size of the virtual disk, known without waiting for the session.
     size: AtomicU64,
 }
@@ -33,7 +35,8 @@ impl Qcow2Writer {
         let header = session.header();
         let (geometry, codec) = (header.geometry(), header.compression);
         let size = AtomicU64::new(header.virtual_size());
-        Self { session: Mutex::new(session), geometry, codec, size }
+        let encryption = session.encryption().cloned();
+        Self { session: Mutex::new(session), geometry, codec, encryption, size }
     }
 
     /// Size of the virtual disk as the session has it.
@@ -57,7 +60,11 @@ impl Writer for Qcow2Writer {
     }
 
     fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
-        self.session().prepare(at, len)
+        let allocation = self.session().prepare(at, len)?;
+        match &self.encryption {
+            Some(encryption) => Ok(encryption.encrypting(allocation)),
+            None => Ok(allocation),
+        }
     }
 
     fn link(&self, allocation: &Allocation) -> Result<()> {
@@ -74,7 +81,7 @@ impl Writer for Qcow2Writer {
 
     fn compression(&self) -> Option<Compression> {
         let compression = Compression { codec: self.codec, cluster_size: self.geometry.cluster_size() };
-        (!self.geometry.external_data).then_some(compression)
+        (!self.geometry.external_data && self.encryption.is_none()).then_some(compression)
     }
 
     fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {
@@ -106,6 +113,11 @@ impl Writer for Qcow2Writer {
         self.session().commit(durability)
     }
 
+    fn unwritten_is_noise(&self) -> bool {
+        // Space that was given out without being written decrypts to anything.
+        self.encryption.is_some() && self.session().is_preallocated()
+    }
+
     fn overwrites(&self) -> bool {
         self.geometry.external_data
     }
@@ -127,10 +139,13 @@ impl Overlay for Qcow2Writer {
 
 impl Amend for Qcow2Writer {
     fn plan(&self, request: &AmendRequest<'_>) -> Result<Amendment> {
-        amend::plan(self.session().header(), request.options)
+        amend::plan(self.session().header(), request)
     }
 
     fn add(&self, amendment: &Amendment) -> Result<()> {
+        if let Some(slots) = &amendment.slots {
+            self.session().change_slots(slots)?;
+        }
         match &amendment.features {
             Some(features) => self.session().add_features(features, amendment.size),
             None => Ok(()),

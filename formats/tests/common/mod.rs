@@ -55,5 +55,14 @@ pub fn open_qcow2(path: &Path, flags: &OpenFlags) -> Result<Qcow2> {
     let by_name = |name: &[u8]| -> Result<Arc<dyn Disk>> {
         open(&path.parent().unwrap().join(OsStr::from_bytes(name)))
     };
-    Qcow2::open(file, &OpenRequest { flags, data_file: None, open_data_file: &by_name })
+    Qcow2::open(
+        file,
+        &OpenRequest { flags, data_file: None, open_data_file: &by_name, find_passphrase: &no_key },
+    )
+}
+
+fn no_key(
+    _: formats::qcow2::header::Encryption,
+) -> formats::Result<std::sync::Arc<formats::secrets::Secret>> {
+    Err(formats::Error::invalid("No secret"))
 }

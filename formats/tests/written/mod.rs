@@ -43,8 +43,12 @@ pub fn reopen(fs: &dyn Fs, path: &Path, data_file: Option<&Path>) -> Image {
     let data_file = data_file.map(|path| fs.open(path, OpenOptions::WRITE).unwrap());
     let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
     let open_data_file = |_: &[u8]| Err(Error::invalid("not this way"));
-    let request =
-        OpenRequest { flags: &flags, data_file: data_file.as_ref(), open_data_file: &open_data_file };
+    let request = OpenRequest {
+        flags: &flags,
+        data_file: data_file.as_ref(),
+        open_data_file: &open_data_file,
+        find_passphrase: &no_key,
+    };
     let driver = Qcow2::open(disk, &request).unwrap();
     Image::new(path.display().to_string(), Box::new(driver), None)
 }
@@ -125,4 +129,10 @@ fn compress_one(image: &Image, model: &mut [u8], numbers: &mut Numbers, at: u64)
         writer.write_compressed(GuestOffset(start as u64), &payload[..len]).unwrap();
         model[start..end].copy_from_slice(&cluster[..end - start]);
     }
+}
+
+fn no_key(
+    _: formats::qcow2::header::Encryption,
+) -> formats::Result<std::sync::Arc<formats::secrets::Secret>> {
+    Err(formats::Error::invalid("No secret"))
 }

@@ -44,13 +44,18 @@ impl AmendPlan<'_> {
         let image = self.image;
         let Some((writer, amender)) = amender(image) else { return Err(not_amendable(image.driver_name())) };
         let amendment = amender.plan(&AmendRequest { options: &self.options, context, force })?;
-        progress.set(0, STEPS);
+        let tell = |step: u64| {
+            if amendment.has_steps() {
+                progress.set(step, STEPS);
+            }
+        };
+        tell(0);
         amender.add(&amendment)?;
-        progress.set(1, STEPS);
+        tell(1);
         if let Some(size) = amendment.size {
             resize::apply(image, writer, size, Preallocation::Off)?;
         }
-        progress.set(2, STEPS);
+        tell(2);
         amender.remove(&amendment)?;
         writer.commit(Durability::Durable)
     }

@@ -249,7 +249,7 @@ impl Convert {
             Content::Zeroes => Ok(Beneath::Zeroes),
             Content::Backing => Ok(Beneath::Backing(u64::MAX)),
             Content::Unknown if self.min_sparse == 0 || stores_zeroes(target) => Ok(Beneath::Unknown),
-            Content::Unknown => make_zero(target, len).map(|()| Beneath::Zeroes),
+            Content::Unknown => make_zero(target, len, Zeroing::Unmap).map(|()| Beneath::Zeroes),
         }
     }
 }
@@ -260,7 +260,8 @@ fn beneath_new(new: &NewImage, len: u64) -> Result<Beneath<'static>> {
         Some(backing) => Ok(Beneath::Backing(backing.virtual_size())),
         None if stores_zeroes(new.image()) => Ok(Beneath::Unknown),
         None if starts_zeroed(new)? => Ok(Beneath::Zeroes),
-        None => make_zero(new.image(), len).map(|()| Beneath::Zeroes),
+        // What was preallocated is kept.
+        None => make_zero(new.image(), len, Zeroing::Keep).map(|()| Beneath::Zeroes),
     }
 }
 
@@ -270,10 +271,10 @@ fn stores_zeroes(image: &Image) -> bool {
 }
 
 /// Makes the first `len` bytes zeroes; what stands after them is not the copy's to change.
-fn make_zero(image: &Image, len: u64) -> Result<()> {
+fn make_zero(image: &Image, len: u64, how: Zeroing) -> Result<()> {
     match len {
         0 => Ok(()),
-        len => write(image, 0, Write::Zeroes { len, how: Zeroing::Unmap }),
+        len => write(image, 0, Write::Zeroes { len, how }),
     }
 }
 

@@ -92,7 +92,9 @@ impl Create {
             return if format.is_some() { Ok(()) } else { Err(without_format()) };
         }
         let full_name = name::relative_to(&self.filename, &name);
-        let image = open_new_backing(context, &full_name, format.as_deref(), OpenFlags::READ)
+        // Of its data nothing is needed, and no key for it.
+        let flags = OpenFlags { data: false, ..OpenFlags::READ };
+        let image = open_new_backing(context, &full_name, format.as_deref(), flags)
             .map_err(|error| error.with_hint("Could not open backing image."))?;
         if format.is_none() {
             return Err(without_format().with_hint(format!("Detected format of {}.", image.format())));

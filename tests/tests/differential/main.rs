@@ -16,7 +16,9 @@ mod convert;
 mod create;
 mod dd;
 mod foreign;
+mod encrypted;
 mod info;
+mod luks;
 mod map;
 mod measure;
 mod options;
@@ -92,6 +94,8 @@ fn cases() -> Vec<Case> {
         foreign::cases,
         vdi::cases,
         vhdx::cases,
+        luks::cases,
+        encrypted::cases,
         vpc::cases,
         blockopts::cases,
         options::cases,

@@ -27,6 +27,13 @@ pub(super) struct Piece {
     pub(super) mask: u32,
 }
 
+impl Piece {
+    /// Where its cluster begins.
+    pub(super) fn cluster(&self) -> GuestOffset {
+        GuestOffset(self.at.0 - self.index.within)
+    }
+}
+
 /// The entry of a cluster after a piece of it was linked to a place.
 fn linked(geometry: &Geometry, piece: &Piece, old: L2Entry, kind: ClusterKind, host: HostOffset) -> L2Entry {
     let bitmap = match kind {
@@ -267,6 +274,7 @@ impl Session {
             let allocation = self.prepare(at, len)?;
             let start = allocation.offset.0;
             allocation.disk.zero(start..start + allocation.len, Zeroing::Unmap)?;
+            self.write_guest_zeroes(&allocation)?;
             self.link(&allocation)?;
             at = at + allocation.len;
             len -= allocation.len;

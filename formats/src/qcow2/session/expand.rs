@@ -4,6 +4,7 @@
 //! cluster of the file. The active state and its snapshots go on sharing the tables that they share.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Session;
 use super::snapshots::l1_bytes;
@@ -11,7 +12,7 @@ use crate::error::ResultExt;
 use crate::qcow2::entry::{ClusterKind, L1Entry, L2Entry, Ownership};
 use crate::qcow2::geometry::TABLE_ENTRY_SIZE;
 use crate::qcow2::table::{entries, put_entry};
-use crate::{HostOffset, Result};
+use crate::{Allocation, GuestOffset, HostOffset, Result};
 
 /// Tables with several references, and those that stand in their place.
 type Replaced = HashMap<HostOffset, HostOffset>;
@@ -90,7 +91,10 @@ impl Session {
                 _ => continue,
             }
             let entry = match self.has_backing() {
-                true => L2Entry::normal(self.zero_cluster(references)?, ownership),
+                true => {
+                    let at = geometry.guest_offset(index, number);
+                    L2Entry::normal(self.zero_cluster(at, references)?, ownership)
+                }
                 false => L2Entry::NONE,
             };
             put_entry(&geometry, &mut bytes, number, entry);
@@ -108,9 +112,12 @@ impl Session {
     }
 
     /// A cluster behind the file's end, which reads as zeroes, with so many references.
-    fn zero_cluster(&mut self, references: u64) -> Result<HostOffset> {
+    fn zero_cluster(&mut self, at: GuestOffset, references: u64) -> Result<HostOffset> {
         let place = self.space.take_counted(references)?;
-        self.content_end = self.content_end.max(place.0 + self.geometry.cluster_size());
+        let len = self.geometry.cluster_size();
+        self.content_end = self.content_end.max(place.0 + len);
+        let disk = Arc::clone(&self.files.main);
+        self.write_guest_zeroes(&Allocation { at, len, disk, offset: place })?;
         Ok(place)
     }
 }

@@ -34,7 +34,7 @@ impl Session {
             ClusterKind::Normal(from) => self.copy_subclusters(old, piece, from, host),
             ClusterKind::Compressed(run) => {
                 let cluster = self.decompress(run)?;
-                self.files.main.write_at(host.0, &cluster)?;
+                self.guest_disk(piece.cluster(), host).write_at(host.0, &cluster)?;
                 Ok(())
             }
             _ => Ok(()),
@@ -50,12 +50,13 @@ impl Session {
     ) -> Result<()> {
         let size = self.geometry.subcluster_size();
         let mut bytes = vec![0; size as usize];
+        let (source, target) = (self.guest_disk(piece.cluster(), from), self.guest_disk(piece.cluster(), to));
         for subcluster in 0..self.geometry.subclusters() {
             let bit = 1_u32 << subcluster;
             if old.bitmap.allocated() & bit & !piece.mask != 0 {
                 let within = u64::from(subcluster) * size;
-                self.files.main.read_padded(from.0 + within, &mut bytes)?;
-                self.files.main.write_at(to.0 + within, &bytes)?;
+                source.read_padded(from.0 + within, &mut bytes)?;
+                target.write_at(to.0 + within, &bytes)?;
             }
         }
         Ok(())
@@ -68,7 +69,7 @@ impl Session {
         let ClusterKind::Compressed(run) = kind else { return Ok(()) };
         let cluster = self.decompress(run)?;
         let host = self.space.take_one()?;
-        self.files.main.write_at(host.0, &cluster)?;
+        self.guest_disk(piece.cluster(), host).write_at(host.0, &cluster)?;
         self.release_cluster(kind)?;
         let bitmap = if self.geometry.extended_l2 {
             SubclusterBitmap::new(u32::MAX, 0)

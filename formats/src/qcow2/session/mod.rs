@@ -34,6 +34,7 @@ mod commit;
 mod compressed;
 mod edit;
 mod empty;
+mod encryption;
 mod expand;
 mod fill;
 mod preallocate;
@@ -57,6 +58,7 @@ use super::geometry::{Geometry, TABLE_ENTRY_SIZE};
 use super::header::{Header, MAX_L1_SIZE, TableLocation};
 use super::table::L2Table;
 use crate::codec::Decoder;
+use crate::qcow2::encryption::Encrypted;
 use crate::resize::MAX_DISK_SIZE;
 use crate::{Error, ErrorKind, HostOffset, Result};
 
@@ -99,6 +101,8 @@ pub struct Session {
     /// How long the file was made so that it need not grow with each write; 0 if it was not.
     grown_to: u64,
     decoder: Decoder,
+    /// How guest data is encrypted, if it is.
+    encrypted: Option<Encrypted>,
 }
 
 impl Session {
@@ -130,7 +134,11 @@ impl Session {
     }
 
     /// Begins to change an existing image.
-    pub fn open(mut files: Files, mut header: Header) -> Result<Self> {
+    pub(in crate::qcow2) fn open(
+        mut files: Files,
+        mut header: Header,
+        encrypted: Option<Encrypted>,
+    ) -> Result<Self> {
         // Whoever opened the image has repaired its counts.
         header.incompatible -= Incompatible::DIRTY;
         header.autoclear &= Autoclear::all();
@@ -144,6 +152,7 @@ impl Session {
         space.guard(header.snapshots.offset, u64::from(header.snapshots.count.min(1)));
         let bitmaps = BitmapSet::open(&**main, &geometry, &header)?;
         let mut session = Self::new(Mode::Shadow, files, header, space, tables, bitmaps);
+        session.encrypted = encrypted;
         session.guard_withheld();
         Ok(session)
     }
@@ -179,6 +188,7 @@ impl Session {
             content_end: 0,
             grown_to: 0,
             decoder: Decoder::default(),
+            encrypted: None,
         }
     }
 
