@@ -26,7 +26,7 @@ const HEADERS: [usize; 2] = [64 << 10, 128 << 10];
 const LOG_GUID: [u8; 16] = [0x55; 16];
 
 fn open_with(fs: &dyn Fs, flags: OpenFlags) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate };
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     open_filename(&context, OsStr::new(IMAGE), Some("vhdx"), flags)
 }
 
@@ -41,7 +41,7 @@ fn made(options: &str, size: u64) -> SimFs {
     list.add(OsStr::new(options)).unwrap();
     let mut options = OptionTable::for_file(Format::Vhdx).parse(&list).unwrap();
     options.set_size(size).unwrap();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate };
+    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
     let request = CreateRequest {
         target: Path::new(IMAGE),
         format: Format::Vhdx,
