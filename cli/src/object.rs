@@ -338,7 +338,9 @@ mod tests {
     fn definitions_are_checked_as_qemu_img_checks_them() {
         let cases = [
             ("secret,id=s,data=x", ""),
-            ("secret,id=s_.-,data=a,,b,format=base64", ""),
+            ("secret,id=s_.-,data=a,,b", ""),
+            ("secret,id=s,data=YSxi,format=base64", ""),
+            ("secret,id=s,data=a,,b,format=base64", "Base64 data contains invalid characters"),
             ("qom-type=secret,id=s,data=x", ""),
             (r#"{"qom-type":"secret","id":"s","data":"x"}"#, ""),
             ("tls-creds-anon,id=t", ""),
