@@ -6,7 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use formats::{OpenContext, PermissiveGate};
+use formats::inspect::StrictGate;
+use formats::{Gate, OpenContext, PermissiveGate};
 use journal::Transaction;
 
 use crate::getopt::{Occurrence, Parsed};
@@ -78,15 +79,26 @@ pub(crate) enum Value {
 }
 
 /// Options of every command.
-pub(crate) const COMMON: &[Opt] = &[Opt::new(
-    Id::LockTimeout,
-    None,
-    &["lock-timeout"],
-    Value::Required("SECONDS"),
-    "wait so long for images that others have locked, instead of giving up at once",
-)
-.extra(&["lock-timeout"])
-.own()];
+pub(crate) const COMMON: &[Opt] = &[
+    Opt::new(
+        Id::LockTimeout,
+        None,
+        &["lock-timeout"],
+        Value::Required("SECONDS"),
+        "wait so long for images that others have locked, instead of giving up at once",
+    )
+    .extra(&["lock-timeout"])
+    .own(),
+    Opt::new(
+        Id::Untrusted,
+        None,
+        &["untrusted"],
+        Value::None,
+        "believe no image: each is what -f says or is refused, and nothing that it names is opened",
+    )
+    .extra(&["untrusted"])
+    .own(),
+];
 
 impl Command {
     /// Every option it knows, and those that every command knows.
@@ -133,6 +145,7 @@ impl Opt {
 pub(crate) enum Id {
     Add,
     Aio,
+    Allow,
     Apply,
     Backing,
     BackingCache,
@@ -167,6 +180,7 @@ pub(crate) enum Id {
     List,
     LockTimeout,
     MaxLength,
+    MaxSize,
     Merge,
     Native,
     NoCreate,
@@ -200,6 +214,7 @@ pub(crate) enum Id {
     TargetImageOpts,
     TargetIsZero,
     Trace,
+    Untrusted,
     Version,
     Write,
 }
@@ -247,7 +262,7 @@ impl Args {
     /// The options in the order given. An error stands where the command line goes wrong, after
     /// the options before it: what an earlier option's value has wrong is reported first.
     ///
-    /// How long to wait for locks is not among them: whoever runs the command has asked for it.
+    /// What every command knows is not among them: whoever runs the command has asked for it.
     pub(crate) fn options(&self) -> impl Iterator<Item = Result<Given<'_>, Failure>> {
         self.parsed.options.iter().filter_map(|option| match option {
             Ok(Occurrence { opt, .. }) if opt.id == Id::Help => Some(Err(Failure::help())),
@@ -255,6 +270,7 @@ impl Args {
                 let given = Given { id: opt.id, value: value.as_deref() };
                 match opt.id {
                     Id::LockTimeout => given.seconds().err().map(Err),
+                    Id::Untrusted => None,
                     _ => Some(Ok(given)),
                 }
             }
@@ -270,6 +286,16 @@ impl Args {
         let last =
             given.next_back().map(|option| Given { id: option.opt.id, value: option.value.as_deref() });
         last.and_then(|given| given.seconds().ok()).unwrap_or_default()
+    }
+
+    /// Whether images are believed.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        self.parsed.options.iter().flatten().any(|option| option.opt.id == Id::Untrusted)
+    }
+
+    /// Who decides about what images name.
+    pub(crate) fn gate(&self) -> &'static dyn Gate {
+        if self.is_untrusted() { &StrictGate } else { &PermissiveGate }
     }
 
     /// Everything that is not an option.
@@ -289,6 +315,8 @@ pub(crate) struct Env<'a> {
     pub(crate) fs: &'a Transaction,
     /// What `--object` has defined.
     pub(crate) objects: &'a Objects,
+    /// Who decides about what images name.
+    pub(crate) gate: &'a dyn Gate,
 }
 
 /// Whether images that need the one that is changed count.
@@ -302,9 +330,9 @@ pub(crate) enum Force {
 }
 
 impl<'a> Env<'a> {
-    /// What opening images needs: the files, the secrets, and no gate.
+    /// What opening images needs: the files, the secrets and the gate.
     pub(crate) fn context(&self) -> OpenContext<'a> {
-        OpenContext { fs: self.fs, gate: &PermissiveGate, secrets: Some(self.objects.secrets()) }
+        OpenContext { fs: self.fs, gate: self.gate, secrets: Some(self.objects.secrets()) }
     }
 }
 

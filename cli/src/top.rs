@@ -77,7 +77,8 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
     let parsed = parse(program, command, args);
     let mut patience = Patience::new(parsed.lock_timeout());
     let outcome = transact(out, &begun, &mut patience, |fs| {
-        (command.run)(&Env { program, out, fs, objects: &Objects::default() }, &parsed)
+        let env = Env { program, out, fs, objects: &Objects::default(), gate: parsed.gate() };
+        (command.run)(&env, &parsed)
     });
     tracing::debug!(?outcome, "Ends.");
     outcome.unwrap_or_else(|failure| tell(program, command, out, &failure))
@@ -85,7 +86,9 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
 
 /// Runs a command as a part of a transaction.
 pub(crate) fn run_in(env: &Env<'_>, command: &'static Command, args: &[OsString]) -> Outcome {
-    (command.run)(env, &parse(env.program, command, args))
+    let parsed = parse(env.program, command, args);
+    let gate = if parsed.is_untrusted() { parsed.gate() } else { env.gate };
+    (command.run)(&Env { gate, ..*env }, &parsed)
 }
 
 fn parse(program: &Program, command: &'static Command, args: &[OsString]) -> Args {

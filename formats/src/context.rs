@@ -1,12 +1,13 @@
 //! What opening an image may do, and who decides.
 
+use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crypto::{Secret, Secrets};
-use journal::{Access, Caching, Fs};
+use journal::{Access, Caching, Disk, Following, Fs};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Format, Result};
 
 /// Everything outside the image that opening needs.
 #[derive(Debug, Clone, Copy)]
@@ -108,10 +109,27 @@ pub struct ImplicitFile<'a> {
     pub name: &'a str,
 }
 
-/// Decides about files that an image names.
+/// Decides what is opened. What is refused is refused with the reason.
 pub trait Gate: Debug + Send + Sync {
-    /// Allows the file by returning `Ok`, or refuses it with the reason.
+    /// Whether a file may be opened because an image names it.
     fn check(&self, file: ImplicitFile<'_>) -> Result<()>;
+
+    /// Whether what a person has given as the name of an image may be one.
+    fn admit_name(&self, filename: &OsStr) -> Result<()> {
+        let _ = filename;
+        Ok(())
+    }
+
+    /// Whether an opened file may be an image of that format; `None` if nobody has said which it is.
+    fn admit(&self, disk: &dyn Disk, said: Option<Format>) -> Result<()> {
+        let _ = (disk, said);
+        Ok(())
+    }
+
+    /// What the names of files may lead to.
+    fn following(&self) -> Following {
+        Following::Links
+    }
 }
 
 /// Allows everything: images that their user trusts.

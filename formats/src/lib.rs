@@ -35,6 +35,7 @@ pub mod engine;
 pub mod error;
 pub mod format;
 pub mod image;
+pub mod inspect;
 pub mod json;
 mod layered;
 mod luks;

@@ -32,6 +32,12 @@ pub fn probe_bytes(start: &[u8], filename: &[u8]) -> Format {
     best.map_or(Format::Raw, |(_, format)| format)
 }
 
+/// The formats that a file's first bytes are certainly of.
+pub(crate) fn certain(start: &[u8]) -> impl Iterator<Item = Format> {
+    let start = &start[..start.len().min(PROBED)];
+    Format::ALL.into_iter().filter(|format| score(*format, start, b"") == 100)
+}
+
 /// How sure QEMU is, from 0 to 100.
 fn score(format: Format, start: &[u8], filename: &[u8]) -> u8 {
     let certain = |is: bool| if is { 100 } else { 0 };

@@ -107,11 +107,13 @@ impl Error {
     }
 
     /// The reason alone, worded as `strerror` does ("No such file or directory"); for
-    /// [`ErrorKind::Locked`] the complaint, and for [`ErrorKind::Pending`] and [`ErrorKind::Conflict`] what
+    /// [`ErrorKind::Locked`] the complaint, and where there is a sentence of its own, that, such as what
     /// a person can do about it.
     pub fn reason(&self) -> String {
         match (self.os_code(), self.kind) {
-            (_, ErrorKind::Pending | ErrorKind::Conflict) if self.told.is_some() => self.to_string(),
+            (_, ErrorKind::Pending | ErrorKind::Conflict | ErrorKind::Denied) if self.told.is_some() => {
+                self.to_string()
+            }
             (Some(code), _) => strerror(code),
             (None, ErrorKind::Locked) => self.op.to_owned(),
             (None, ErrorKind::Interrupted) => strerror(libc::EINTR),

@@ -8,7 +8,7 @@ use crate::{Disk, DiskStatus, Result};
 
 /// A tree of names and the files behind them: the real one, or a simulated one.
 pub trait Fs: Debug + Send + Sync {
-    /// Opens an existing file. Symbolic links are followed.
+    /// Opens an existing file.
     fn open(&self, path: &Path, options: OpenOptions) -> Result<Arc<dyn Disk>>;
 
     /// What stands at `path` (links followed), or `None` if nothing does.
@@ -106,13 +106,25 @@ pub struct OpenOptions {
     pub access: Access,
     /// What the page cache may do for this handle.
     pub caching: Caching,
+    /// What the name may lead to.
+    pub following: Following,
 }
 
 impl OpenOptions {
     /// For reading, through the page cache.
-    pub const READ: Self = Self { access: Access::Read, caching: Caching::Cached };
+    pub const READ: Self =
+        Self { access: Access::Read, caching: Caching::Cached, following: Following::Links };
     /// For reading and writing, through the page cache.
-    pub const WRITE: Self = Self { access: Access::Write, caching: Caching::Cached };
+    pub const WRITE: Self = Self { access: Access::Write, ..Self::READ };
+}
+
+/// What a name may lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// Anything: symbolic links are followed.
+    Links,
+    /// Only what has that name itself; nobody waits for the other end of a FIFO.
+    Nothing,
 }
 
 /// What a handle may do.

@@ -43,7 +43,7 @@ mod transaction;
 pub use buffer::{AlignedBuf, PAGE};
 pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Held, Zeroing};
 pub use error::{Error, ErrorKind, Result, reason};
-pub use fs::{Access, Caching, Draft, DraftOptions, Fs, OpenOptions, StageNames, StagedFile};
+pub use fs::{Access, Caching, Draft, DraftOptions, Following, Fs, OpenOptions, StageNames, StagedFile};
 pub use lock::{Claim, Permissions, RefusedLock};
 pub use place::SUFFIX;
 pub use ranges::RangeSet;

@@ -37,7 +37,12 @@ impl Bench {
     }
 
     fn open(&self, name: &str) -> Arc<dyn Disk> {
-        self.fs.open(&self.path(name), OpenOptions { access: Access::Write, caching: self.caching }).unwrap()
+        self.fs
+            .open(
+                &self.path(name),
+                OpenOptions { access: Access::Write, caching: self.caching, ..OpenOptions::READ },
+            )
+            .unwrap()
     }
 
     fn draft(&self, name: &str) -> Box<dyn Draft> {

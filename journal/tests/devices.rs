@@ -68,7 +68,9 @@ fn a_device_has_a_fixed_capacity() {
 fn a_device_is_written_and_zeroed() {
     let Some(device) = Loop::new() else { return };
     for caching in [Caching::Cached, Caching::Direct] {
-        let disk = RealFs.open(&device.device, OpenOptions { access: Access::Write, caching }).unwrap();
+        let disk = RealFs
+            .open(&device.device, OpenOptions { access: Access::Write, caching, ..OpenOptions::READ })
+            .unwrap();
         let mut bulk = AlignedBuf::new(1 << 20);
         bulk.fill(3);
         disk.write_bulk_at(0, &bulk).unwrap();

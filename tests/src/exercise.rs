@@ -7,9 +7,10 @@ use std::ffi::OsStr;
 use std::ops::Range;
 
 use formats::engine::{self, Reader};
+use formats::inspect::{self, Policy, Question};
 use formats::{
-    Bitmaps, CacheMode, Driver, Error, Finding, GuestOffset, Image, OpenContext, OpenFlags, PermissiveGate,
-    Repair, Result,
+    Bitmaps, CacheMode, Driver, Error, Finding, Format, GuestOffset, Image, OpenContext, OpenFlags,
+    PermissiveGate, Repair, Result,
 };
 use journal::{Access, SimFs};
 
@@ -39,6 +40,8 @@ pub struct Answers {
     pub reading: Result<()>,
     /// Opening for metadata only.
     pub describing: Result<()>,
+    /// Looking at it as a stranger's.
+    pub inspecting: Result<()>,
     /// Opening for a check, with the check.
     pub checking: Result<()>,
     /// Opening for a repair, with the repair.
@@ -61,6 +64,7 @@ pub fn everything(fs: &SimFs, format: &str) -> Answers {
     Answers {
         reading: open(OpenFlags::READ).and_then(|image| read(&image)),
         describing: open(METADATA).and_then(|image| describe(&image)),
+        inspecting: inspect_as(fs, format),
         checking: open(CHECK).and_then(|image| check(&image)),
         repairing: open(OpenFlags { access: Access::Write, ..CHECK }).and_then(|image| repair(&image)),
     }
@@ -75,6 +79,14 @@ pub fn open(fs: &SimFs, flags: OpenFlags) -> Result<Image> {
 pub fn open_as(fs: &SimFs, format: &str, flags: OpenFlags) -> Result<Image> {
     let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
     formats::open_filename(&context, OsStr::new(IMAGE), Some(format), flags)
+}
+
+/// What `inspect --untrusted` asks for.
+pub fn inspect_as(fs: &SimFs, format: &str) -> Result<()> {
+    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
+    let format = Format::from_name(format);
+    let question = Question { format, policy: Policy::Stranger, max_size: None, flags: OpenFlags::READ };
+    inspect::inspect(&context, OsStr::new(IMAGE), &question).map(|_| ())
 }
 
 /// The map, the data, the snapshots and the bitmaps.

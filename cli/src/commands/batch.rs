@@ -129,7 +129,7 @@ fn carry_out(env: &Env<'_>, line: &Line, form: Form) -> Result<Vec<u8>, Failure>
         }
         Ok((command, words)) => {
             let program = env.program.command(command.name);
-            let inner = Env { program: &program, out, fs: env.fs, objects: &Objects::default() };
+            let inner = Env { program: &program, out, objects: &Objects::default(), ..*env };
             match top::run_in(&inner, command, words) {
                 Ok(code) => code,
                 Err(failure) => top::tell(&program, command, out, &failure),

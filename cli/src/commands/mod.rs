@@ -13,6 +13,7 @@ mod create;
 mod dd;
 mod digest;
 mod info;
+mod inspect;
 mod log;
 mod map;
 mod measure;
@@ -59,6 +60,7 @@ const OWN: &[Command] = &[
     catalog::tree::COMMAND,
     catalog::verify::COMMAND,
     digest::COMMAND,
+    inspect::COMMAND,
     log::COMMAND,
     mv::COMMAND,
     recover::COMMAND,

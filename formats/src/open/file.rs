@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use journal::{Access, Caching, Disk, DiskKind, OpenOptions};
+use journal::{Access, Caching, Disk, DiskKind, Following, OpenOptions};
 
 use super::claim::{Locking, Need};
 use super::image::Opener;
@@ -14,7 +14,7 @@ use crate::layered::ImageDisk;
 use crate::options::{DriverName, NodeOptions, ProtocolNode};
 use crate::raw::Raw;
 use crate::shown::shown;
-use crate::{Error, Image, OpenFlags, Result};
+use crate::{Error, ErrorKind, Image, OpenFlags, Result};
 
 /// What stands under an image: its bytes, and how to lock them.
 pub(super) struct Opened {
@@ -78,14 +78,19 @@ impl Opener<'_> {
         if self.flags.access == Access::Write && node.generic.read_only == Some(true) {
             return Err(Error::invalid("Block node is read-only"));
         }
-        let options = OpenOptions { access: self.flags.access, caching: self.caching_of(node) };
+        let following = self.context.gate.following();
+        let options = OpenOptions { access: self.flags.access, caching: self.caching_of(node), following };
         let disk = self
             .context
             .fs
             .open(Path::new(filename), options)
             .context(|| format!("Could not open '{shown}'"))?;
         tracing::debug!(file = %shown, ?options, "Opened a file.");
-        let driver = driver_for(node.driver, disk.status()?.kind, &shown)?;
+        let kind = disk.status()?.kind;
+        if following == Following::Nothing && kind != DiskKind::Regular {
+            return Err(Error::new(ErrorKind::Refused, format!("'{shown}' is not a regular file")));
+        }
+        let driver = driver_for(node.driver, kind, &shown)?;
         match node.unknown.first_key() {
             Some(key) => {
                 Err(Error::invalid(format!("Block protocol '{driver}' doesn't support the option '{key}'")))

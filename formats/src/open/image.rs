@@ -88,6 +88,7 @@ impl Opener<'_> {
         let opener = self.with_switches(&node.image.generic)?;
         let file = opener.open_below(*node.file, need)?;
         let probed = node.image.format == FormatOptions::Probe;
+        self.context.gate.admit(&*file.disk, node.image.format.format())?;
         let options = if probed { opener.probe(node.image, &file)? } else { node.image };
         need.of_file(&options.format).claim(&*file.disk, file.locking)?;
         let driven = opener.open_driver(&options, file, need)?;

@@ -94,6 +94,7 @@ fn open_tree(
     if flags.cache.caching == Caching::Direct && !options.has("cache.direct") {
         options.put("cache.direct", Scalar::Bool(true));
     }
+    filename.map_or(Ok(()), |filename| context.gate.admit_name(filename))?;
     let parsed = ParsedNode::new(filename, options, Slot::Image)?;
     tell(&parsed.warnings);
     let read_only = parsed.node.is_read_only();

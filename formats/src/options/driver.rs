@@ -235,6 +235,18 @@ impl FormatOptions {
 }
 
 impl FormatOptions {
+    /// The format, if somebody said which.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self {
+            Self::Probe => None,
+            Self::Raw(_) => Some(Format::Raw),
+            Self::Qcow2(_) => Some(Format::Qcow2),
+            Self::Luks(_) => Some(Format::Luks),
+            Self::Vpc(_) => Some(Format::Vpc),
+            Self::Plain(format) | Self::Unsupported(format) => Some(*format),
+        }
+    }
+
     /// The options that change what a guest sees, as they were spelled.
     pub(crate) fn spelled(&self) -> &[(&'static str, Scalar)] {
         match self {

@@ -29,7 +29,10 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::{Access, Caching, Disk, DiskStatus, Draft, DraftOptions, Error, Fs, OpenOptions, Result};
+use crate::{
+    Access, Caching, Disk, DiskStatus, Draft, DraftOptions, Error, ErrorKind, Following, Fs, OpenOptions,
+    Result,
+};
 use file::{FileDisk, Syncing};
 pub use holder::Holder;
 pub(crate) use holder::holders;
@@ -102,8 +105,18 @@ fn open_disk(path: &Path, options: OpenOptions, syncing: Syncing) -> Result<File
         Access::Read => OFlags::RDONLY,
         Access::Write => OFlags::RDWR,
     };
-    let fd = rustix::fs::openat(CWD, path, access | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::os("open", path, None, errno.into()))?;
+    let following = match options.following {
+        Following::Links => OFlags::empty(),
+        Following::Nothing => OFlags::NOFOLLOW | OFlags::NONBLOCK,
+    };
+    let opened = rustix::fs::openat(CWD, path, access | following | OFlags::CLOEXEC, Mode::empty());
+    let fd = opened.map_err(|errno| match (errno, options.following) {
+        (Errno::LOOP, Following::Nothing) => {
+            let text = format!("'{}' is a symbolic link, which is not followed", path.display());
+            Error::new(ErrorKind::Denied, "open", path, None).saying(text)
+        }
+        _ => Error::os("open", path, None, errno.into()),
+    })?;
     FileDisk::new(fd, path, options.caching, syncing)
 }
 
