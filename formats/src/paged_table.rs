@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(crate) const PAGE_ENTRIES: u64 = 4096;
 /// Pages without changes that are kept.
 const MAX_CLEAN: usize = 256;
+/// Pages with changes that [`PagedTable::set_spilling`] keeps.
+const MAX_DIRTY: usize = 1024;
 
 /// A table of `count` entries.
 #[derive(Debug)]
@@ -83,6 +85,13 @@ impl<E: FromBytes + IntoBytes + Immutable + Copy> PagedTable<E> {
         let place = entries.get_mut(within).map(|place| *place = entry);
         pages.dirty.insert(page, entries);
         place.ok_or_else(out_of_range)
+    }
+
+    /// Changes an entry, and writes what was changed if that is much: a table of small blocks may be larger than
+    /// memory.
+    pub(crate) fn set_spilling(&self, index: u64, entry: E) -> Result<()> {
+        self.set(index, entry)?;
+        if self.pages().dirty.len() > MAX_DIRTY { self.flush() } else { Ok(()) }
     }
 
     /// Writes what was changed.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use journal::{Access, Disk};
 
 use crate::create::CreateOptions;
-use crate::{Driver, Error, Format, OpenFlags, Result, bochs, cloop, dmg, vdi, vhdx, vpc};
+use crate::{Driver, Error, Format, OpenFlags, Result, bochs, cloop, dmg, parallels, vdi, vhdx, vpc};
 
 /// A driver over its file, if there could be one.
 pub(crate) type Opened = Result<Box<dyn Driver>>;
@@ -38,6 +38,7 @@ const FORMATS: &[Registered] = &[
     bochs::REGISTERED,
     cloop::REGISTERED,
     dmg::REGISTERED,
+    parallels::REGISTERED,
     vdi::REGISTERED,
     vhdx::REGISTERED,
     vpc::REGISTERED,

@@ -11,6 +11,16 @@ pub(crate) fn random() -> [u8; 16] {
     uuid
 }
 
+/// A UUID as it is printed.
+pub(crate) fn text(uuid: &[u8; 16]) -> String {
+    let hex = format!("{:032x}", u128::from_be_bytes(*uuid));
+    let (first, rest) = hex.split_at(8);
+    let (second, rest) = rest.split_at(4);
+    let (third, rest) = rest.split_at(4);
+    let (fourth, fifth) = rest.split_at(4);
+    [first, second, third, fourth, fifth].join("-")
+}
+
 /// The same UUID as Windows stores it: the first three fields have their low byte first.
 pub(crate) fn to_guid(uuid: [u8; 16]) -> [u8; 16] {
     let [a, b, c, d, e, f, g, h, rest @ ..] = uuid;
@@ -28,5 +38,6 @@ mod tests {
         assert_eq!((uuid[6] >> 4, uuid[8] >> 6), (4, 2));
         assert_eq!(to_guid(to_guid(uuid)), uuid);
         assert_eq!(to_guid(uuid)[7] >> 4, 4);
+        assert_eq!(text(&[0xab; 16]), "abababab-abab-abab-abab-abababababab");
     }
 }

@@ -31,6 +31,7 @@ pub mod known;
 pub mod mutate;
 pub mod need;
 pub mod oracle;
+pub mod parallels;
 pub mod qcow2;
 pub mod run;
 pub mod scene;

@@ -11,6 +11,7 @@
 //! | `prose NAME SIZE SEED` | makes a file of bytes that compress about 3:1 |
 //! | `text NAME BYTES` | makes a file of exactly these bytes |
 //! | `bochs NAME`, `cloop NAME`, `dmg NAME properties\|resources` | makes such an image, see [`crate::foreign`] |
+//! | `parallels-bitmaps NAME ODDITY` | adds dirty bitmaps to a Parallels image, see [`crate::parallels`] |
 //! | `append NAME BYTES` | adds these bytes to a file |
 //! | `poke NAME PLACE OP VALUE` | changes a field of a qcow2 file, see [`crate::qcow2`] |
 //! | `seal NAME AT LEN` | makes the checksum of a VHDX structure anew |
@@ -27,6 +28,7 @@ use std::path::Path;
 
 use crate::foreign::{self, ListIn};
 use crate::oracle::oracle;
+use crate::parallels::{Oddity, with_bitmaps};
 use crate::qcow2::Patient;
 use crate::run::Run;
 use crate::words;
@@ -80,6 +82,10 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
         "dmg" => {
             let list = if text(1) == "resources" { ListIn::Resources } else { ListIn::Properties };
             fs::write(path, foreign::dmg(list, &foreign::usual_chunks()))
+        }
+        "parallels-bitmaps" => {
+            let oddity = Oddity::from_name(&text(1)).expect("the oddity has a name");
+            fs::write(&path, with_bitmaps(fs::read(&path)?, oddity))
         }
         "append" => File::options().append(true).open(path)?.write_all(args[1].as_bytes()),
         "poke" => {

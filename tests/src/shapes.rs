@@ -181,6 +181,48 @@ pub const VPC: &[Shape] = &[
     vpc("vpc/large", "img create -f vpc a.vhd 200G\nio -f vpc a.vhd | write -P 1 199G 64k").with(Traits::HUGE),
 ];
 
+const fn parallels(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.hdd", format: "parallels", traits: Traits::PLAIN, script }
+}
+
+/// Parallels: with both magics, and with dirty bitmaps.
+pub const PARALLELS: &[Shape] = &[
+    parallels("parallels/empty", "img create -f parallels a.hdd 8M"),
+    parallels("parallels/nothing", "img create -f parallels a.hdd 0"),
+    parallels(
+        "parallels/odd-size",
+        "img create -f parallels a.hdd 2500001\nio -f parallels a.hdd | write -P 1 2M 1k",
+    ),
+    parallels("parallels/dense", "noise n.raw 3M 1\nimg convert -f raw -O parallels n.raw a.hdd"),
+    parallels(
+        "parallels/fragmented",
+        "img create -f parallels -o cluster_size=64k a.hdd 12M
+         io -f parallels a.hdd | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k
+         io -f parallels a.hdd | write -z 3M 512k | write -P 5 1M 300k",
+    ),
+    parallels(
+        "parallels/63-sectors",
+        "noise n.raw 1M 2\nimg convert -f raw -O parallels -o cluster_size=32256 n.raw a.hdd",
+    ),
+    parallels(
+        "parallels/512",
+        "img create -f parallels -o cluster_size=512 a.hdd 128k
+         io -f parallels a.hdd | write -P 1 64k 512 | write -P 2 2k 5k | write -P 3 100k 3k",
+    ),
+    parallels(
+        "parallels/old-magic",
+        "img create -f parallels -o cluster_size=64k a.hdd 1M
+         io -f parallels a.hdd | write -P 1 0 64k | write -P 2 320k 64k | write -P 3 64k 64k
+         poke a.hdd @0:8 = 0x576974686f757446\npoke a.hdd @8:8 = 0x7265655370616365
+         poke a.hdd @64:4 = 0x80000000\npoke a.hdd @84:4 = 0x00010000\npoke a.hdd @68:4 = 0x80010000",
+    ),
+    parallels(
+        "parallels/bitmaps",
+        "noise n.raw 3500000 3\nimg convert -f raw -O parallels -o cluster_size=64k n.raw a.hdd
+         parallels-bitmaps a.hdd none",
+    ),
+];
+
 const fn foreign(name: &'static str, format: &'static str, script: &'static str) -> Shape {
     Shape { name, image: "a.dmg", format, traits: Traits::PLAIN, script }
 }
@@ -626,7 +668,7 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, FOREIGN, VDI, VHDX, VPC, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS]
+    [RAW, FOREIGN, VDI, VHDX, VPC, PARALLELS, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS]
         .into_iter()
         .flatten()
 }

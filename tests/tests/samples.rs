@@ -15,7 +15,7 @@ use testkit::effects::{both, run_oracle, run_tximg};
 use testkit::{content, scene, tximg};
 
 /// Formats that tximg reads; of all others it must say that it does not yet.
-const SUPPORTED: [&str; 8] = ["raw", "qcow2", "vdi", "vhdx", "vpc", "bochs", "cloop", "dmg"];
+const SUPPORTED: [&str; 9] = ["raw", "qcow2", "vdi", "vhdx", "vpc", "parallels", "bochs", "cloop", "dmg"];
 
 #[test]
 fn every_sample_is_read_or_refused() {

@@ -20,6 +20,7 @@ use crate::options::{
     Backing, Dict, FormatNode, FormatOptions, GenericOptions, ImageOptions, LuksOptions, NodeOptions,
     ParsedNode, Qcow2Options, Scalar, Slot, name,
 };
+use crate::parallels::{Behind as BehindParallels, Parallels};
 use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
@@ -142,6 +143,12 @@ impl Opener<'_> {
                 let driver = Box::new(Vpc::open(Source { disk, flags: &self.flags, name: &name }, vpc)?);
                 Driven { driver, children, identity: None }
             }
+            FormatOptions::Parallels(parallels) => {
+                let source = Source { disk, flags: &self.flags, name: &name };
+                let driver =
+                    Box::new(Parallels::open(source, parallels, behind_parallels(&options.backing))?);
+                Driven { driver, children, identity: None }
+            }
             FormatOptions::Plain(format) => {
                 let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
                 Driven {
@@ -237,7 +244,11 @@ impl Opener<'_> {
         };
         if matches!(
             options.format,
-            FormatOptions::Raw(_) | FormatOptions::Luks(_) | FormatOptions::Vpc(_) | FormatOptions::Plain(_)
+            FormatOptions::Raw(_)
+                | FormatOptions::Luks(_)
+                | FormatOptions::Vpc(_)
+                | FormatOptions::Parallels(_)
+                | FormatOptions::Plain(_)
         ) {
             options.unknown.put_subtree("data-file", std::mem::take(&mut options.data_file));
         }
@@ -255,8 +266,9 @@ impl Opener<'_> {
         if behind.driver.backing().is_none() && overrides.is_empty() {
             return Ok(None);
         }
-        let has_none = matches!(behind.driver.format(), Format::Raw | Format::Luks)
-            || registry::find(behind.driver.format()).is_some();
+        let format = behind.driver.format();
+        let has_none = matches!(format, Format::Raw | Format::Luks)
+            || registry::find(format).is_some_and(|registered| registered.format != Format::Parallels);
         if has_none && behind.driver.backing().is_none() {
             return Err(Error::invalid("Driver doesn't support backing files"));
         }
@@ -308,6 +320,14 @@ struct Behind<'a> {
     identity: Option<Identity>,
     /// The name of the backing image, relative to nothing.
     name: Option<&'a OsStr>,
+}
+
+/// Whether options put an image behind a Parallels one, which itself names none.
+fn behind_parallels(backing: &Backing) -> BehindParallels {
+    match backing {
+        Backing::Header(options) if !options.is_empty() => BehindParallels::Image,
+        _ => BehindParallels::Nothing,
+    }
 }
 
 /// What a name in an image over these files means, relative to nothing.

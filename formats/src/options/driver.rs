@@ -2,6 +2,7 @@
 
 use super::dict::{Dict, Scalar};
 use super::luks::LuksOptions;
+use super::parallels::ParallelsOptions;
 use super::qcow2::Qcow2Options;
 use super::take;
 use super::vpc::VpcOptions;
@@ -214,6 +215,8 @@ pub enum FormatOptions {
     Luks(LuksOptions),
     /// VPC.
     Vpc(VpcOptions),
+    /// Parallels.
+    Parallels(ParallelsOptions),
     /// A format of the registry, which can be told nothing.
     Plain(Format),
     /// A format without a driver yet.
@@ -228,6 +231,7 @@ impl FormatOptions {
             Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
             Format::Luks => LuksOptions::take(options).map(Self::Luks),
             Format::Vpc => VpcOptions::take(options).map(Self::Vpc),
+            Format::Parallels => ParallelsOptions::take(options).map(Self::Parallels),
             other if registry::find(other).is_some() => Ok(Self::Plain(other)),
             other => Ok(Self::Unsupported(other)),
         }
@@ -243,6 +247,7 @@ impl FormatOptions {
             Self::Qcow2(_) => Some(Format::Qcow2),
             Self::Luks(_) => Some(Format::Luks),
             Self::Vpc(_) => Some(Format::Vpc),
+            Self::Parallels(_) => Some(Format::Parallels),
             Self::Plain(format) | Self::Unsupported(format) => Some(*format),
         }
     }
@@ -254,7 +259,7 @@ impl FormatOptions {
             Self::Qcow2(qcow2) => &qcow2.spelled,
             Self::Luks(luks) => &luks.spelled,
             Self::Vpc(vpc) => &vpc.spelled,
-            Self::Probe | Self::Plain(_) | Self::Unsupported(_) => &[],
+            Self::Probe | Self::Parallels(_) | Self::Plain(_) | Self::Unsupported(_) => &[],
         }
     }
 }

@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::extension::{BitmapDirectoryLocation, until_nul};
 use super::geometry::{Geometry, TABLE_ENTRY_SIZE};
 use super::table::words;
+use crate::dirty_runs::DirtyRuns;
 use crate::error::ResultExt;
 use crate::shown::{printed, shown_bytes};
 use crate::{BitmapInfo, Error, HostOffset, Result};
@@ -224,7 +225,7 @@ impl Bitmap {
         visitor: &mut dyn FnMut(Range<u64>) -> Result<()>,
     ) -> Result<()> {
         let cluster_bits = geometry.cluster_size() * 8;
-        let mut runs = Runs { granularity: self.info.granularity, size, open: None, visitor };
+        let mut runs = DirtyRuns::new(self.info.granularity, size, visitor);
         let mut bits = vec![0; geometry.cluster_size() as usize];
         for (number, cluster) in self.clusters(disk, geometry, size)?.into_iter().enumerate() {
             let first = number as u64 * cluster_bits;
@@ -265,81 +266,10 @@ pub fn validate_all(bitmaps: &[Bitmap], disk: &dyn Disk, geometry: &Geometry, si
     Ok(())
 }
 
-/// Runs of dirty bits on their way to guest bytes, adjacent ones joined.
-struct Runs<'a> {
-    granularity: u64,
-    size: u64,
-    open: Option<Range<u64>>,
-    visitor: &'a mut dyn FnMut(Range<u64>) -> Result<()>,
-}
-
-impl Runs<'_> {
-    /// Adds a run of bits.
-    fn add(&mut self, bits: Range<u64>) -> Result<()> {
-        match &mut self.open {
-            Some(open) if open.end == bits.start => open.end = bits.end,
-            _ => {
-                self.finish()?;
-                self.open = Some(bits);
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the set bits of `bytes`, the least significant bit of each byte first.
-    fn add_bits(&mut self, first: u64, bytes: &[u8]) -> Result<()> {
-        for (number, chunk) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            let word = u64::from_le_bytes(*chunk);
-            let base = first + number as u64 * 64;
-            let mut bit = 0;
-            while bit < 64 && word >> bit != 0 {
-                let start = bit + (word >> bit).trailing_zeros();
-                let end = start + (!(word >> start)).trailing_zeros().min(64 - start);
-                self.add(base + u64::from(start)..base + u64::from(end))?;
-                bit = end;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the open run, cut to the disk.
-    fn finish(&mut self) -> Result<()> {
-        let Some(bits) = self.open.take() else { return Ok(()) };
-        let start = bits.start.saturating_mul(self.granularity);
-        let end = bits.end.saturating_mul(self.granularity).min(self.size);
-        if start < end { (self.visitor)(start..end) } else { Ok(()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::qcow2::geometry::Version;
-
-    fn runs_of(bytes: &[u8], size: u64) -> Vec<Range<u64>> {
-        let mut found = Vec::new();
-        let mut visitor = |run| {
-            found.push(run);
-            Ok(())
-        };
-        let mut runs = Runs { granularity: 512, size, open: None, visitor: &mut visitor };
-        runs.add_bits(0, bytes).unwrap();
-        runs.finish().unwrap();
-        found
-    }
-
-    #[test]
-    fn bits_become_runs() {
-        let mut bytes = [0; 24];
-        assert!(runs_of(&bytes, 1 << 20).is_empty());
-        bytes[0] = 0b1000_0110;
-        bytes[1] = 1;
-        bytes[7] = 0x80;
-        bytes[8..16].fill(0xff);
-        bytes[16] = 1;
-        assert_eq!(runs_of(&bytes, 1 << 20), [512..1536, 7 * 512..9 * 512, 63 * 512..129 * 512]);
-        assert_eq!(runs_of(&bytes, 8 * 512 + 100), [512..1536, 7 * 512..8 * 512 + 100]);
-    }
 
     #[test]
     fn table_entries_pass_one_door() {

@@ -238,9 +238,12 @@ impl Member {
         Ok(())
     }
 
-    /// Gives a range back after the commit.
+    /// Gives a range back after the commit. What was to be put there is not: recovery would look for it in
+    /// vain once the space is gone.
     pub(super) fn release(&self, range: Range<u64>) {
-        self.state_mut().released.insert(range);
+        let mut state = self.state_mut();
+        state.overlay.cut_out(range.clone());
+        state.released.insert(range);
     }
 
     /// Takes what a handle claims, along with what the others of this transaction have claimed.

@@ -82,6 +82,9 @@ impl Rebase {
 
     /// What can be told before anything is opened that the image does not name.
     fn check(&self, image: &Image) -> Result<()> {
+        if image.driver().details()?.dirty.is_none() {
+            return Err(Error::unsupported("could not get block driver info"));
+        }
         let can_compress = image.driver().writer().is_some_and(|writer| writer.compression().is_some());
         if self.transfer == Transfer::Compressed && !can_compress {
             return Err(Error::unsupported("Compression not supported for this file format"));

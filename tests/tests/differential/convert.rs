@@ -4,7 +4,7 @@ use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
-const TARGETS: [(&str, &str); 18] = [
+const TARGETS: [(&str, &str); 20] = [
     ("raw", "-O raw"),
     ("qcow2", "-O qcow2"),
     ("v2", "-O qcow2 -o compat=0.10"),
@@ -23,6 +23,8 @@ const TARGETS: [(&str, &str); 18] = [
     ("vpc", "-O vpc"),
     ("vpc-fixed", "-O vpc -o subformat=fixed"),
     ("vpc-forced", "-O vpc -o force_size=on"),
+    ("parallels", "-O parallels"),
+    ("parallels-64k", "-O parallels -o cluster_size=64k"),
 ];
 
 pub fn cases() -> Vec<Case> {
@@ -43,9 +45,12 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn of_shape(shape: &'static Shape) -> Vec<Case> {
-    // Of VHDX the oracle reads every byte, wherever it is.
+    // Of VHDX the oracle reads every byte, wherever it is, and holes of a tebibyte in Parallels make it abort.
     let fits = |name: &str| {
-        !shape.traits.huge || !["raw", "clusters-4k"].contains(&name) && !name.starts_with("vhdx")
+        !shape.traits.huge
+            || !["raw", "clusters-4k"].contains(&name)
+                && !name.starts_with("vhdx")
+                && !name.starts_with("parallels")
     };
     TARGETS
         .iter()
@@ -200,6 +205,9 @@ fn existing_targets() -> Vec<Case> {
         ("vdi", "noise n 4M 1\nimg convert -f raw -O vdi n out\nremove n"),
         ("vdi-empty", "img create -f vdi out 4M"),
         ("vdi-large", "img create -f vdi out 9M\nio -f vdi out | write -P 9 0 8M"),
+        ("parallels", "noise n 4M 1\nimg convert -f raw -O parallels -o cluster_size=64k n out\nremove n"),
+        ("parallels-empty", "img create -f parallels out 4M"),
+        ("parallels-large", "img create -f parallels out 9M\nio -f parallels out | write -P 9 0 8M"),
         ("vdi-static", "img create -f vdi -o static=on out 4M\nio -f vdi out | write -P 9 1M 2M"),
         ("vhdx", "noise n 4M 1\nimg convert -f raw -O vhdx n out\nremove n"),
         ("vhdx-empty", "img create -f vhdx out 4M"),
@@ -251,7 +259,9 @@ fn existing_targets() -> Vec<Case> {
             if *option == "kept-zero" && !target.ends_with("empty") {
                 continue;
             }
-            let known = ["qcow2", "vdi", "vhdx", "vpc"].into_iter().find(|format| target.starts_with(format));
+            let known = ["qcow2", "vdi", "vhdx", "vpc", "parallels"]
+                .into_iter()
+                .find(|format| target.starts_with(format));
             let format = known.unwrap_or("raw");
             let line = format!("convert {options}-O {format} a.qcow2 out");
             let setup = format!("{SOURCE}\n{setup}");

@@ -23,6 +23,7 @@ mod map;
 mod measure;
 mod options;
 mod overlays;
+mod parallels;
 mod rebase;
 mod repair;
 mod resize;
@@ -97,6 +98,7 @@ fn cases() -> Vec<Case> {
         luks::cases,
         encrypted::cases,
         vpc::cases,
+        parallels::cases,
         blockopts::cases,
         options::cases,
         create::cases,
