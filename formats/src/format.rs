@@ -23,6 +23,8 @@ pub enum Format {
     Vhdx,
     /// Parallels.
     Parallels,
+    /// A bundle of Parallels images, which QEMU does not know.
+    PrlXml,
     /// Linux unified key setup.
     Luks,
     /// Bochs growing.
@@ -35,7 +37,7 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Raw,
         Self::Qcow2,
         Self::Qcow,
@@ -45,6 +47,7 @@ impl Format {
         Self::Vpc,
         Self::Vhdx,
         Self::Parallels,
+        Self::PrlXml,
         Self::Luks,
         Self::Bochs,
         // Before cloop: what is like both is taken for this.
@@ -64,6 +67,7 @@ impl Format {
             Self::Vpc => "vpc",
             Self::Vhdx => "vhdx",
             Self::Parallels => "parallels",
+            Self::PrlXml => "prl-xml",
             Self::Luks => "luks",
             Self::Bochs => "bochs",
             Self::Cloop => "cloop",

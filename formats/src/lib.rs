@@ -48,6 +48,7 @@ pub mod options;
 mod overlay;
 mod paged_table;
 mod parallels;
+mod prl_xml;
 pub mod probe;
 pub mod qcow2;
 pub mod raw;

@@ -51,6 +51,13 @@ fn score(format: Format, start: &[u8], filename: &[u8]) -> u8 {
         Format::Vpc => certain(start.starts_with(b"conectix")),
         Format::Vhdx => certain(start.starts_with(b"vhdxfile")),
         Format::Parallels => certain(is_parallels(start)),
+        Format::PrlXml => {
+            if is_bundle(start, filename) {
+                2
+            } else {
+                0
+            }
+        }
         Format::Luks => certain(start.starts_with(b"LUKS\xba\xbe") && start.get(6..8) == Some(&[0, 1])),
         Format::Bochs => certain(is_bochs(start)),
         Format::Cloop => {
@@ -103,6 +110,12 @@ fn is_vmdk(start: &[u8]) -> bool {
 fn is_parallels(start: &[u8]) -> bool {
     let magic = start.starts_with(b"WithoutFreeSpace") || start.starts_with(b"WithouFreSpacExt");
     start.len() >= 64 && magic && le32(start, 16) == Some(2)
+}
+
+/// The descriptor of a bundle. Its name counts: guests can write what looks like one.
+fn is_bundle(start: &[u8], filename: &[u8]) -> bool {
+    let tag = b"<Parallels_disk_image";
+    filename.ends_with(b"DiskDescriptor.xml") && start.windows(tag.len()).any(|bytes| bytes == tag)
 }
 
 /// Three texts in fields of 32, 16 and 16 bytes, and a version.
@@ -166,5 +179,8 @@ mod tests {
         assert_eq!(probe_bytes(b"x", b"x.dmg"), Format::Dmg);
         assert_eq!(probe_bytes(b"QFI\xfb\0\0\0\x03", b"x.dmg"), Format::Qcow2);
         assert_eq!(probe_bytes(b"", b""), Format::Raw);
+        let bundle = b"<?xml version='1.0'?>\n<Parallels_disk_image Version='1.0'>";
+        assert_eq!(probe_bytes(bundle, b"a.hdd/DiskDescriptor.xml"), Format::PrlXml);
+        assert_eq!(probe_bytes(bundle, b"a.xml"), Format::Raw);
     }
 }

@@ -210,11 +210,12 @@ pub struct OptionTable {
     specs: Vec<&'static OptionSpec>,
 }
 
-/// Drivers of QEMU that open images or files but make none.
-const WITHOUT_CREATION: [&str; 12] = [
+/// Drivers that open images or files but make none.
+const WITHOUT_CREATION: [&str; 13] = [
     "bochs",
     "cloop",
     "dmg",
+    "prl-xml",
     "blkdebug",
     "blklogwrites",
     "blkreplay",
@@ -253,7 +254,7 @@ impl OptionTable {
             Format::Vhdx => VHDX,
             Format::Parallels => PARALLELS,
             Format::Luks => LUKS,
-            Format::Bochs | Format::Cloop | Format::Dmg => &[],
+            Format::Bochs | Format::Cloop | Format::Dmg | Format::PrlXml => &[],
         };
         Self { format, specs: specs.iter().collect() }
     }

@@ -149,6 +149,11 @@ impl Opener<'_> {
                     Box::new(Parallels::open(source, parallels, behind_parallels(&options.backing))?);
                 Driven { driver, children, identity: None }
             }
+            FormatOptions::PrlXml => {
+                let mut children = children;
+                let driver = Box::new(self.open_prl_xml(disk, &mut children, need)?);
+                Driven { driver, children, identity: None }
+            }
             FormatOptions::Plain(format) => {
                 let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
                 Driven {
@@ -248,6 +253,7 @@ impl Opener<'_> {
                 | FormatOptions::Luks(_)
                 | FormatOptions::Vpc(_)
                 | FormatOptions::Parallels(_)
+                | FormatOptions::PrlXml
                 | FormatOptions::Plain(_)
         ) {
             options.unknown.put_subtree("data-file", std::mem::take(&mut options.data_file));
@@ -267,7 +273,7 @@ impl Opener<'_> {
             return Ok(None);
         }
         let format = behind.driver.format();
-        let has_none = matches!(format, Format::Raw | Format::Luks)
+        let has_none = matches!(format, Format::Raw | Format::Luks | Format::PrlXml)
             || registry::find(format).is_some_and(|registered| registered.format != Format::Parallels);
         if has_none && behind.driver.backing().is_none() {
             return Err(Error::invalid("Driver doesn't support backing files"));
@@ -307,7 +313,7 @@ impl Opener<'_> {
             .open(parsed.node, need.of_backing(access))
     }
 
-    fn pass_gate(&self, children: &[Child], role: &'static str, name: &[u8]) -> Result<()> {
+    pub(super) fn pass_gate(&self, children: &[Child], role: &'static str, name: &[u8]) -> Result<()> {
         let named_by = children.first().map(|child| child.below.name().display()).unwrap_or_default();
         self.context.gate.check(ImplicitFile { named_by: &shown(&named_by), role, name: &shown_bytes(name) })
     }
@@ -331,6 +337,6 @@ fn behind_parallels(backing: &Backing) -> BehindParallels {
 }
 
 /// What a name in an image over these files means, relative to nothing.
-fn full_name(children: &[Child], name: &[u8]) -> OsString {
+pub(super) fn full_name(children: &[Child], name: &[u8]) -> OsString {
     name::relative_to(primary_name(children).unwrap_or_default(), OsStr::from_bytes(name))
 }

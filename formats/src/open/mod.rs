@@ -10,6 +10,7 @@
 mod claim;
 mod file;
 mod image;
+mod prl_xml;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -217,6 +217,8 @@ pub enum FormatOptions {
     Vpc(VpcOptions),
     /// Parallels.
     Parallels(ParallelsOptions),
+    /// A Parallels bundle, which can be told nothing.
+    PrlXml,
     /// A format of the registry, which can be told nothing.
     Plain(Format),
     /// A format without a driver yet.
@@ -231,6 +233,7 @@ impl FormatOptions {
             Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
             Format::Luks => LuksOptions::take(options).map(Self::Luks),
             Format::Vpc => VpcOptions::take(options).map(Self::Vpc),
+            Format::PrlXml => Ok(Self::PrlXml),
             Format::Parallels => ParallelsOptions::take(options).map(Self::Parallels),
             other if registry::find(other).is_some() => Ok(Self::Plain(other)),
             other => Ok(Self::Unsupported(other)),
@@ -248,6 +251,7 @@ impl FormatOptions {
             Self::Luks(_) => Some(Format::Luks),
             Self::Vpc(_) => Some(Format::Vpc),
             Self::Parallels(_) => Some(Format::Parallels),
+            Self::PrlXml => Some(Format::PrlXml),
             Self::Plain(format) | Self::Unsupported(format) => Some(*format),
         }
     }
@@ -259,7 +263,7 @@ impl FormatOptions {
             Self::Qcow2(qcow2) => &qcow2.spelled,
             Self::Luks(luks) => &luks.spelled,
             Self::Vpc(vpc) => &vpc.spelled,
-            Self::Probe | Self::Parallels(_) | Self::Plain(_) | Self::Unsupported(_) => &[],
+            Self::Probe | Self::Parallels(_) | Self::PrlXml | Self::Plain(_) | Self::Unsupported(_) => &[],
         }
     }
 }
