@@ -157,7 +157,7 @@ impl Below {
 /// An opened file.
 #[derive(Debug, Clone)]
 pub struct FileNode {
-    /// `file` or `host_device`.
+    /// `file`, `host_device`, `null-co` or `null-aio`.
     pub driver: &'static str,
     /// Its name.
     pub name: NodeName,
@@ -179,6 +179,15 @@ impl NodeName {
         options.insert("driver".to_owned(), driver.into());
         options.insert("filename".to_owned(), json::text(filename.as_bytes()).into());
         Self { exact: Some(filename.to_owned()), options }
+    }
+
+    /// The name of a disk that is in no file; without options it has one that is typed.
+    pub(crate) fn without_file(driver: &str, own: Vec<(&'static str, Value)>) -> Self {
+        let exact = own.is_empty().then(|| format!("{driver}://").into());
+        let mut options = Map::new();
+        options.insert("driver".to_owned(), driver.into());
+        options.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        Self { exact, options }
     }
 
     /// The name of an image with options of its own over its files.

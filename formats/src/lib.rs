@@ -42,6 +42,7 @@ mod layered;
 mod luks;
 pub mod mapping;
 pub mod notice;
+mod null;
 pub mod numbers;
 pub mod open;
 pub mod options;

@@ -153,6 +153,9 @@ impl Resize for Raw {
         if request.preallocation == Preallocation::Metadata {
             return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
         }
+        if !self.disk.can_resize() {
+            return Err(Error::unsupported("Image format driver does not support resize"));
+        }
         extend(&*self.disk, len, request.preallocation).context(|| match request.preallocation {
             Preallocation::Falloc => "Could not preallocate data for the new file".into(),
             _ => "Could not resize file".into(),

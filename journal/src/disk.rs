@@ -59,6 +59,11 @@ pub trait Disk: Debug + Send + Sync {
     /// Cuts or grows the file; a grown part reads as zeroes. Fails on a device unless `len` fits.
     fn set_len(&self, len: u64) -> Result<()>;
 
+    /// Whether there could be another length.
+    fn can_resize(&self) -> bool {
+        true
+    }
+
     /// Makes all earlier writes of this disk durable. After a failure the disk is latched.
     fn sync(&self) -> Result<()>;
 

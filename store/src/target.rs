@@ -5,7 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use formats::create::{CreateOptions, CreateRequest, NewImage, OptionList, OptionTable, creatable, create};
+use formats::create::{
+    CreateOptions, CreateRequest, NewImage, OptionList, OptionTable, creatable, create, file_path,
+};
 use formats::error::ResultExt;
 use formats::open::open_backing;
 use formats::options::DriverName;
@@ -48,6 +50,7 @@ impl NewTarget {
     /// Finds out what the request means for an image of that many bytes.
     pub(crate) fn plan(&self, size: u64) -> Result<TargetPlan<'_>> {
         let format = creatable(&self.format)?;
+        file_path(&self.filename)?;
         let mut options = OptionTable::for_file(format).parse(&self.options)?;
         options.set_size(size)?;
         let of_target = [

@@ -166,6 +166,10 @@ pub fn file_path(target: &OsStr) -> Result<PathBuf> {
     match name::protocol(target).map(DriverName::from_protocol).transpose()? {
         None | Some(DriverName::File | DriverName::HostDevice) => Ok(name::without_protocol(target).into()),
         Some(DriverName::Format(format)) => Err(driver::not_supported(format.name())),
+        Some(DriverName::Null(driver)) => {
+            let text = format!("Protocol driver '{driver}' does not support image creation");
+            Err(Error::unsupported(text))
+        }
         Some(DriverName::Unsupported(driver)) => Err(driver::not_supported(driver)),
     }
 }

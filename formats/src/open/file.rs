@@ -11,8 +11,10 @@ use super::image::Opener;
 use crate::error::ResultExt;
 use crate::image::{Below, Child, FileNode, NodeName, Parts};
 use crate::layered::ImageDisk;
-use crate::options::{DriverName, NodeOptions, ProtocolNode};
+use crate::null::NullDisk;
+use crate::options::{DriverName, NodeOptions, NullNode, ProtocolNode};
 use crate::raw::Raw;
+use crate::resize::MAX_DISK_SIZE;
 use crate::shown::shown;
 use crate::{Error, ErrorKind, Image, OpenFlags, Result};
 
@@ -34,6 +36,15 @@ impl Opener<'_> {
     pub(super) fn open_bare_file(&self, node: &ProtocolNode, need: Need) -> Result<Image> {
         let file = self.open_file(node)?;
         need.claim(&*file.disk, self.locking(node))?;
+        self.bare(&file)
+    }
+
+    /// A disk that keeps nothing, as an image.
+    pub(super) fn open_bare_null(&self, node: &NullNode) -> Result<Image> {
+        self.bare(&self.open_null(node)?)
+    }
+
+    fn bare(&self, file: &FileNode) -> Result<Image> {
         let driver = Box::new(Raw::whole(Arc::clone(&file.disk), self.flags.access)?);
         Ok(Image::from_parts(Parts {
             name: file.name.clone(),
@@ -53,6 +64,11 @@ impl Opener<'_> {
                 let file = self.open_file(&node)?;
                 let disk = Arc::clone(&file.disk);
                 Ok(Opened { below: Below::File(file), disk, locking: self.locking(&node) })
+            }
+            NodeOptions::Null(node) => {
+                let file = self.open_null(&node)?;
+                let disk = Arc::clone(&file.disk);
+                Ok(Opened { below: Below::File(file), disk, locking: Locking::Off })
             }
             NodeOptions::Format(node) => {
                 let flags = OpenFlags { writable_backing: None, ..self.flags };
@@ -97,6 +113,23 @@ impl Opener<'_> {
             }
             None => Ok(FileNode { driver, name: NodeName::file(driver, filename), disk }),
         }
+    }
+
+    fn open_null(&self, node: &NullNode) -> Result<FileNode> {
+        let driver = node.driver;
+        if self.flags.access == Access::Write && node.generic.read_only == Some(true) {
+            return Err(Error::invalid("Block node is read-only"));
+        }
+        if let Some(key) = node.unknown.first_key() {
+            let text = format!("Block protocol '{driver}' doesn't support the option '{key}'");
+            return Err(Error::invalid(text));
+        }
+        if node.size > MAX_DISK_SIZE {
+            return Err(Error::corrupt("Could not refresh total sector count: File too large"));
+        }
+        let own = node.spelled.iter().map(|(key, value)| (*key, value.into())).collect();
+        let name = NodeName::without_file(driver, own);
+        Ok(FileNode { driver, name, disk: Arc::new(NullDisk::new(driver, node.size)) })
     }
 
     fn caching_of(&self, node: &ProtocolNode) -> Caching {

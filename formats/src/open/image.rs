@@ -81,6 +81,7 @@ impl Opener<'_> {
     pub(super) fn open(&self, node: NodeOptions, need: Need) -> Result<Image> {
         match node {
             NodeOptions::Protocol(node) => self.open_bare_file(&node, need),
+            NodeOptions::Null(node) => self.open_bare_null(&node),
             NodeOptions::Format(node) => self.open_format(node, need),
         }
     }

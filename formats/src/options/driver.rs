@@ -17,12 +17,14 @@ pub enum DriverName {
     File,
     /// A block or character device.
     HostDevice,
+    /// A disk that keeps nothing: `null-co` or `null-aio`.
+    Null(&'static str),
     /// A driver that QEMU has and tximg does not have yet.
     Unsupported(&'static str),
 }
 
 /// Drivers of QEMU without a counterpart here yet.
-const UNSUPPORTED: [&str; 21] = [
+const UNSUPPORTED: [&str; 19] = [
     "blkdebug",
     "blklogwrites",
     "blkreplay",
@@ -34,8 +36,6 @@ const UNSUPPORTED: [&str; 21] = [
     "http",
     "https",
     "nbd",
-    "null-aio",
-    "null-co",
     "nvme",
     "preallocate",
     "quorum",
@@ -68,8 +68,8 @@ const PROTOCOLS: [(&str, DriverName); 29] = [
     ("gluster+tcp", DriverName::Unsupported("gluster")),
     ("gluster+unix", DriverName::Unsupported("gluster")),
     ("fat", DriverName::Unsupported("vvfat")),
-    ("null-co", DriverName::Unsupported("null-co")),
-    ("null-aio", DriverName::Unsupported("null-aio")),
+    ("null-co", DriverName::Null("null-co")),
+    ("null-aio", DriverName::Null("null-aio")),
     ("nvme", DriverName::Unsupported("nvme")),
     ("blkdebug", DriverName::Unsupported("blkdebug")),
     ("blkverify", DriverName::Unsupported("blkverify")),
@@ -85,6 +85,8 @@ impl DriverName {
         let found = match name {
             "file" => Some(Self::File),
             "host_device" => Some(Self::HostDevice),
+            "null-co" => Some(Self::Null("null-co")),
+            "null-aio" => Some(Self::Null("null-aio")),
             _ => Format::from_name(name)
                 .map(Self::Format)
                 .or_else(|| UNSUPPORTED.into_iter().find(|known| *known == name).map(Self::Unsupported)),

@@ -6,6 +6,7 @@ use super::dict::{Dict, Scalar};
 use super::driver::{DriverName, FileOptions, FormatOptions, GenericOptions, not_supported};
 use super::json::{self, JsonError};
 use super::name;
+use super::null::NullNode;
 use crate::shown::shown;
 use crate::{Error, Format, Result};
 
@@ -16,6 +17,8 @@ pub enum NodeOptions {
     Format(FormatNode),
     /// A file.
     Protocol(ProtocolNode),
+    /// A disk that keeps nothing.
+    Null(NullNode),
 }
 
 impl NodeOptions {
@@ -24,6 +27,7 @@ impl NodeOptions {
         match self {
             Self::Format(node) => node.image.generic.read_only == Some(true) || node.file.is_read_only(),
             Self::Protocol(node) => node.generic.read_only == Some(true),
+            Self::Null(node) => node.generic.read_only == Some(true),
         }
     }
 }
@@ -159,6 +163,10 @@ fn parse_protocol(
     mut options: Dict,
     said: &mut Said,
 ) -> Result<NodeOptions> {
+    if let Some(null) = null_driver(driver, filename) {
+        let generic = said.generic(&mut options)?;
+        return NullNode::take(null, filename, generic, options).map(NodeOptions::Null);
+    }
     if let Some(filename) = filename {
         if options.has("filename") {
             return Err(Error::invalid("Can't specify 'file' and 'filename' options at the same time"));
@@ -173,6 +181,15 @@ fn parse_protocol(
     let generic = said.generic(&mut options)?;
     let file = FileOptions::take(&mut options, generic.direct == Some(true))?;
     Ok(NodeOptions::Protocol(ProtocolNode { driver, options: file, generic, unknown: options }))
+}
+
+/// The driver of a disk that keeps nothing, if a driver or a file name means one.
+fn null_driver(driver: Option<DriverName>, filename: Option<&OsStr>) -> Option<&'static str> {
+    let named = || DriverName::from_protocol(name::protocol(filename?)?).ok();
+    match driver.or_else(named) {
+        Some(DriverName::Null(driver)) => Some(driver),
+        _ => None,
+    }
 }
 
 /// The driver that a file name names, and the name without that. An explicit driver knows only

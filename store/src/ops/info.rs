@@ -62,8 +62,17 @@ pub struct ChildInfo {
 impl NodeInfo {
     /// Whether this is a file, not an image in a file.
     pub fn is_file(&self) -> bool {
-        matches!(self.format, "file" | "host_device")
+        is_file(self.format) || is_null(self.format)
     }
+}
+
+fn is_file(driver: &str) -> bool {
+    matches!(driver, "file" | "host_device")
+}
+
+/// Whether it is a disk that keeps nothing, of which there is nothing more to tell.
+fn is_null(driver: &str) -> bool {
+    matches!(driver, "null-co" | "null-aio")
 }
 
 /// Tells of one image; what is behind it need not exist.
@@ -98,7 +107,8 @@ fn metadata_only(flags: OpenFlags) -> OpenFlags {
 
 fn image_info(image: &Image) -> Result<NodeInfo> {
     let details = image.driver().details()?;
-    let is_bare_file = image.children().is_empty();
+    let is_bare_file = image.children().is_empty() && is_file(image.driver_name());
+    let is_on_nothing = is_null(lowest_driver(image));
     let children = image
         .children()
         .iter()
@@ -112,12 +122,20 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
         cluster_size: details.cluster_size.or_else(|| cluster_size_below(image, &children)),
         encrypted: details.encrypted,
         compressed: details.compressed,
-        dirty: details.dirty,
+        dirty: details.dirty.filter(|_| !is_on_nothing),
         backing: backing_info(image),
         snapshots: snapshot::list(image).to_vec(),
         specific: details.specific.or_else(|| is_bare_file.then(file_specific)),
         children,
     })
+}
+
+/// The driver that a raw image passes questions on to.
+fn lowest_driver(image: &Image) -> &'static str {
+    match image.children().first().map(|child| &child.below) {
+        Some(Below::File(file)) if image.format() == formats::Format::Raw => file.driver,
+        _ => image.driver_name(),
+    }
 }
 
 fn below_info(below: &Below) -> Result<NodeInfo> {
@@ -136,10 +154,10 @@ fn file_info(file: &FileNode) -> Result<NodeInfo> {
         cluster_size: None,
         encrypted: false,
         compressed: false,
-        dirty: Some(false),
+        dirty: is_file(file.driver).then_some(false),
         backing: None,
         snapshots: Vec::new(),
-        specific: Some(file_specific()),
+        specific: is_file(file.driver).then(file_specific),
         children: Vec::new(),
     })
 }

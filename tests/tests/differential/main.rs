@@ -21,6 +21,7 @@ mod info;
 mod luks;
 mod map;
 mod measure;
+mod null;
 mod options;
 mod overlays;
 mod parallels;
@@ -99,6 +100,7 @@ fn cases() -> Vec<Case> {
         encrypted::cases,
         vpc::cases,
         parallels::cases,
+        null::cases,
         blockopts::cases,
         options::cases,
         create::cases,
