@@ -75,6 +75,12 @@ impl Format {
         }
     }
 
+    /// Whether images of the format stand on others as a matter of course: then one can be put behind
+    /// them that they do not name.
+    pub fn bears_backing(self) -> bool {
+        matches!(self, Self::Qcow2 | Self::Qcow | Self::Qed | Self::Vmdk | Self::Parallels)
+    }
+
     /// The format of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)

@@ -1,6 +1,6 @@
 //! What can be done to images that stand on others.
 
-use crate::{BackingReference, Result};
+use crate::{BackingReference, Error, Result};
 
 /// Changes of what shows through an image. As with all of a [`Writer`](crate::Writer), they are
 /// visible after its commit.
@@ -12,6 +12,8 @@ pub trait Overlay {
     fn set_backing(&self, reference: Option<&BackingReference>) -> Result<()>;
 
     /// Gives up everything that the image holds, so that all of its backing image shows through.
-    /// Its snapshots and bitmaps stay.
-    fn make_empty(&self) -> Result<()>;
+    /// Its snapshots and bitmaps stay. Unsupported where the format cannot.
+    fn make_empty(&self) -> Result<()> {
+        Err(Error::unsupported("Operation not supported"))
+    }
 }

@@ -60,18 +60,32 @@ impl<E: FromBytes + IntoBytes + Immutable + Copy> PagedTable<E> {
 
     /// An entry.
     pub(crate) fn get(&self, index: u64) -> Result<E> {
-        let (page, within) = (index / PAGE_ENTRIES, (index % PAGE_ENTRIES) as usize);
+        let within = (index % PAGE_ENTRIES) as usize;
+        self.with_page(index / PAGE_ENTRIES, |entries| entries.get(within).copied())
+    }
+
+    /// Entries from one on, at most `max` of them and at least one: none after the page's last.
+    pub(crate) fn run(&self, index: u64, max: u64) -> Result<Vec<E>> {
+        let within = (index % PAGE_ENTRIES) as usize;
+        let len = max.clamp(1, PAGE_ENTRIES) as usize;
+        self.with_page(index / PAGE_ENTRIES, |entries| {
+            let rest = entries.get(within..).filter(|rest| !rest.is_empty())?;
+            Some(rest[..len.min(rest.len())].to_vec())
+        })
+    }
+
+    fn with_page<T>(&self, page: u64, work: impl FnOnce(&[E]) -> Option<T>) -> Result<T> {
         let mut pages = self.pages();
         if let Some(entries) = pages.dirty.get(&page).or_else(|| pages.clean.get(&page)) {
-            return entries.get(within).copied().ok_or_else(out_of_range);
+            return work(entries).ok_or_else(out_of_range);
         }
         let entries = self.load(page)?;
-        let entry = entries.get(within).copied().ok_or_else(out_of_range);
+        let found = work(&entries).ok_or_else(out_of_range);
         if pages.clean.len() >= MAX_CLEAN {
             pages.clean.clear();
         }
         pages.clean.insert(page, entries);
-        entry
+        found
     }
 
     /// Changes an entry.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use journal::{Access, Disk};
 
 use crate::create::CreateOptions;
-use crate::{Driver, Error, Format, OpenFlags, Result, bochs, cloop, dmg, parallels, vdi, vhdx, vpc};
+use crate::{Driver, Error, Format, OpenFlags, Result, bochs, cloop, dmg, parallels, qed, vdi, vhdx, vpc};
 
 /// A driver over its file, if there could be one.
 pub(crate) type Opened = Result<Box<dyn Driver>>;
@@ -39,6 +39,7 @@ const FORMATS: &[Registered] = &[
     cloop::REGISTERED,
     dmg::REGISTERED,
     parallels::REGISTERED,
+    qed::REGISTERED,
     vdi::REGISTERED,
     vhdx::REGISTERED,
     vpc::REGISTERED,

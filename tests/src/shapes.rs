@@ -223,6 +223,38 @@ pub const PARALLELS: &[Shape] = &[
     ),
 ];
 
+const fn qed(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.qed", format: "qed", traits: Traits::PLAIN, script }
+}
+
+/// QED, alone and over other images.
+pub const QED: &[Shape] = &[
+    qed("qed/empty", "img create -f qed a.qed 8M"),
+    qed("qed/nothing", "img create -f qed a.qed 0"),
+    qed("qed/odd-size", "img create -f qed a.qed 2500001\nio -f qed a.qed | write -P 1 2M 1k"),
+    qed("qed/dense", "noise n.raw 3M 1\nimg convert -f raw -O qed n.raw a.qed"),
+    qed(
+        "qed/fragmented",
+        "img create -f qed -o cluster_size=4k,table_size=2 a.qed 12M
+         io -f qed a.qed | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 100 4k | write -z 7M 1M",
+    ),
+    qed(
+        "qed/backed",
+        "noise n.raw 2M 1\nimg create -f qed -b n.raw -F raw a.qed 4M
+         io -f qed a.qed | write -P 1 100k 100k | write -z 1M 128k | write -P 3 3M 1000",
+    )
+    .with(Traits::BACKED),
+    qed(
+        "qed/chain",
+        "noise n.raw 2M 1\nimg convert -f raw -O qed n.raw b.qed\nimg create -f qed -b b.qed -F qed a.qed
+         io -f qed a.qed | write -P 1 100k 100k | write -z 1M 128k",
+    )
+    .with(Traits::BACKED),
+    qed("qed/unclosed", "noise n.raw 1M 1\nimg convert -f raw -O qed n.raw a.qed\npoke a.qed @16:1 = 2"),
+    qed("qed/large", "img create -f qed a.qed 4T\nio -f qed a.qed | write -P 1 0 64k | write -P 2 3T 128k")
+        .with(Traits::HUGE),
+];
+
 const fn foreign(name: &'static str, format: &'static str, script: &'static str) -> Shape {
     Shape { name, image: "a.dmg", format, traits: Traits::PLAIN, script }
 }
@@ -668,7 +700,7 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, FOREIGN, VDI, VHDX, VPC, PARALLELS, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS]
+    [RAW, FOREIGN, VDI, VHDX, VPC, PARALLELS, QED, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS]
         .into_iter()
         .flatten()
 }

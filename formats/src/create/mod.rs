@@ -207,7 +207,7 @@ fn create_registered(
         return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
     }
     let driver = (registered.create)(request.options, draft.disk())?;
-    let image = Image::new(shown(request.target.as_ref()), driver, None);
+    let image = Image::new(shown(request.target.as_ref()), driver, request.backing);
     Ok(NewImage { image, drafts: vec![draft] })
 }
 

@@ -273,9 +273,7 @@ impl Opener<'_> {
         if behind.driver.backing().is_none() && overrides.is_empty() {
             return Ok(None);
         }
-        let format = behind.driver.format();
-        let has_none = matches!(format, Format::Raw | Format::Luks | Format::PrlXml)
-            || registry::find(format).is_some_and(|registered| registered.format != Format::Parallels);
+        let has_none = !behind.driver.format().bears_backing();
         if has_none && behind.driver.backing().is_none() {
             return Err(Error::invalid("Driver doesn't support backing files"));
         }

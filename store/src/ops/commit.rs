@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use formats::create::Preallocation;
 use formats::shown::shown;
-use formats::{Durability, Error, Image, OpenContext, OpenFlags, Result, Writer};
+use formats::{Durability, Error, ErrorKind, Image, OpenContext, OpenFlags, Result, Writer};
 
 use crate::chain;
 use crate::copy::{Beneath, Copy, Method, Unreadable, workers};
@@ -151,7 +151,10 @@ fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -
 fn empty(top: &Image) -> Result<()> {
     let writer = writer(top)?;
     match writer.overlay() {
-        Some(overlay) => overlay.make_empty().and_then(|()| writer.commit(Durability::Durable)),
+        Some(overlay) => match overlay.make_empty() {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            emptied => emptied.and_then(|()| writer.commit(Durability::Durable)),
+        },
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
-const TARGETS: [(&str, &str); 20] = [
+const TARGETS: [(&str, &str); 22] = [
     ("raw", "-O raw"),
     ("qcow2", "-O qcow2"),
     ("v2", "-O qcow2 -o compat=0.10"),
@@ -25,6 +25,8 @@ const TARGETS: [(&str, &str); 20] = [
     ("vpc-forced", "-O vpc -o force_size=on"),
     ("parallels", "-O parallels"),
     ("parallels-64k", "-O parallels -o cluster_size=64k"),
+    ("qed", "-O qed"),
+    ("qed-4k", "-O qed -o cluster_size=4k,table_size=2"),
 ];
 
 pub fn cases() -> Vec<Case> {
@@ -48,7 +50,7 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
     // Of VHDX the oracle reads every byte, wherever it is, and holes of a tebibyte in Parallels make it abort.
     let fits = |name: &str| {
         !shape.traits.huge
-            || !["raw", "clusters-4k"].contains(&name)
+            || !["raw", "clusters-4k", "qed-4k"].contains(&name)
                 && !name.starts_with("vhdx")
                 && !name.starts_with("parallels")
     };
@@ -217,6 +219,10 @@ fn existing_targets() -> Vec<Case> {
         ("vpc-empty", "img create -f vpc out 4M"),
         ("vpc-large", "img create -f vpc -o force_size=on out 9M\nio -f vpc out | write -P 9 0 8M"),
         ("vpc-fixed", "img create -f vpc -o subformat=fixed out 4M\nio -f vpc out | write -P 9 1M 2M"),
+        ("qed", "noise n 4M 1\nimg convert -f raw -O qed n out\nremove n"),
+        ("qed-empty", "img create -f qed out 4M"),
+        ("qed-large", "img create -f qed -o cluster_size=4k out 9M\nio -f qed out | write -P 9 0 8M"),
+        ("qed-backed", "noise n 4M 1\nimg create -f qed -b n -F raw out 4M"),
         ("qcow2", "noise n 4M 1\nimg convert -f raw -O qcow2 n out\nremove n"),
         ("qcow2-large", "img create -f qcow2 out 9M\nio -f qcow2 out | write -P 9 0 9M"),
         ("qcow2-small", "img create -f qcow2 out 1M"),
@@ -259,7 +265,7 @@ fn existing_targets() -> Vec<Case> {
             if *option == "kept-zero" && !target.ends_with("empty") {
                 continue;
             }
-            let known = ["qcow2", "vdi", "vhdx", "vpc", "parallels"]
+            let known = ["qcow2", "qed", "vdi", "vhdx", "vpc", "parallels"]
                 .into_iter()
                 .find(|format| target.starts_with(format));
             let format = known.unwrap_or("raw");

@@ -25,6 +25,7 @@ mod null;
 mod options;
 mod overlays;
 mod parallels;
+mod qed;
 mod rebase;
 mod repair;
 mod resize;
@@ -101,6 +102,7 @@ fn cases() -> Vec<Case> {
         vpc::cases,
         parallels::cases,
         null::cases,
+        qed::cases,
         blockopts::cases,
         options::cases,
         create::cases,
