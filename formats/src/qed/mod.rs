@@ -95,12 +95,7 @@ impl Qed {
         Ok(Self::new(header, backing, file, flags))
     }
 
-    fn new(
-        header: Header,
-        backing: Option<BackingReference>,
-        file: Arc<dyn Disk>,
-        flags: OpenFlags,
-    ) -> Self {
+    fn new(header: Header, backing: Option<BackingReference>, file: Arc<dyn Disk>, flags: OpenFlags) -> Self {
         let in_place = file.in_place().unwrap_or_else(|| Arc::clone(&file));
         let tables = TwoLevel::new(Arc::clone(&file), Arc::clone(&in_place), header.shape());
         let session = Mutex::new(Session::new(header));
