@@ -100,10 +100,20 @@ impl Image {
         self.backing_name.as_deref()
     }
 
-    /// The name of what holds these bytes, one of the children.
+    /// The name of what holds these bytes, one of the children, or of theirs.
     pub fn name_of(&self, disk: &Arc<dyn Disk>) -> &NodeName {
-        let child = self.children.iter().find(|child| Arc::ptr_eq(&child.disk, disk));
-        child.map_or(&self.name, |child| child.below.name())
+        self.find_name(disk).unwrap_or(&self.name)
+    }
+
+    fn find_name(&self, disk: &Arc<dyn Disk>) -> Option<&NodeName> {
+        let own = self.children.iter().find(|child| Arc::ptr_eq(&child.disk, disk));
+        let own = own.map(|child| child.below.name());
+        own.or_else(|| {
+            self.children.iter().find_map(|child| match &child.below {
+                Below::Image(image) => image.find_name(disk),
+                Below::File(_) => None,
+            })
+        })
     }
 
     /// The file that this image lies in.
@@ -188,6 +198,11 @@ impl NodeName {
         options.insert("driver".to_owned(), driver.into());
         options.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
         Self { exact, options }
+    }
+
+    /// The name of a filter: a file's name alone does not tell of it.
+    pub(crate) fn of_filter(driver: &str, children: &[Child]) -> Self {
+        Self { exact: None, ..Self::over(driver, Vec::new(), children) }
     }
 
     /// The name of an image with options of its own over its files.

@@ -34,6 +34,7 @@ pub mod driver;
 mod encryption;
 pub mod engine;
 pub mod error;
+mod filter;
 pub mod format;
 pub mod image;
 pub mod inspect;

@@ -59,6 +59,7 @@ pub(crate) fn file_of_name(name: &OsStr) -> Option<PathBuf> {
 fn file_of(node: &NodeOptions) -> Option<PathBuf> {
     match node {
         NodeOptions::Format(node) => file_of(&node.file),
+        NodeOptions::Filter(node) => file_of(&node.file),
         NodeOptions::Null(_) => None,
         NodeOptions::Protocol(node) => {
             let filename = &node.options.filename;

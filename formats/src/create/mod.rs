@@ -170,6 +170,7 @@ pub fn file_path(target: &OsStr) -> Result<PathBuf> {
             let text = format!("Protocol driver '{driver}' does not support image creation");
             Err(Error::unsupported(text))
         }
+        Some(DriverName::Filter(filter)) => Err(driver::not_supported(filter.name())),
         Some(DriverName::Unsupported(driver)) => Err(driver::not_supported(driver)),
     }
 }

@@ -211,7 +211,7 @@ pub struct OptionTable {
 }
 
 /// Drivers that open images or files but make none.
-const WITHOUT_CREATION: [&str; 13] = [
+const WITHOUT_CREATION: [&str; 15] = [
     "bochs",
     "cloop",
     "dmg",
@@ -220,11 +220,13 @@ const WITHOUT_CREATION: [&str; 13] = [
     "blklogwrites",
     "blkreplay",
     "blkverify",
+    "compress",
     "copy-on-read",
     "null-aio",
     "null-co",
     "preallocate",
     "quorum",
+    "throttle",
 ];
 
 /// The format of that name, if images of it can be made at all.

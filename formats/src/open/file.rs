@@ -26,6 +26,13 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// An image whose virtual disk is the file. Its own files have been locked.
+    fn of_image(image: Image) -> Self {
+        let image = Arc::new(image);
+        let disk = Arc::new(ImageDisk::new(Arc::clone(&image)));
+        Self { below: Below::Image(image), disk, locking: Locking::Off }
+    }
+
     pub(super) fn into_child(self, role: &'static str) -> Child {
         Child { role, below: self.below, disk: self.disk }
     }
@@ -71,11 +78,11 @@ impl Opener<'_> {
                 Ok(Opened { below: Below::File(file), disk, locking: Locking::Off })
             }
             NodeOptions::Format(node) => {
-                let flags = OpenFlags { writable_backing: None, ..self.flags };
-                let image = Arc::new(Opener { flags, ..*self }.open_format(node, need)?);
-                let disk = Arc::new(ImageDisk::new(Arc::clone(&image)));
-                Ok(Opened { below: Below::Image(image), disk, locking: Locking::Off })
+                // What is behind the image below belongs to its bytes.
+                let flags = OpenFlags { writable_backing: None, backing: true, ..self.flags };
+                Ok(Opened::of_image(Opener { flags, ..*self }.open_format(node, need)?))
             }
+            NodeOptions::Filter(node) => Ok(Opened::of_image(self.open_filter(node, need)?)),
         }
     }
 

@@ -82,6 +82,7 @@ impl Opener<'_> {
         match node {
             NodeOptions::Protocol(node) => self.open_bare_file(&node, need),
             NodeOptions::Null(node) => self.open_bare_null(&node),
+            NodeOptions::Filter(node) => self.open_filter(node, need),
             NodeOptions::Format(node) => self.open_format(node, need),
         }
     }
@@ -98,7 +99,7 @@ impl Opener<'_> {
     }
 
     /// The same opener under a node's own switches.
-    fn with_switches(mut self, generic: &GenericOptions) -> Result<Self> {
+    pub(super) fn with_switches(mut self, generic: &GenericOptions) -> Result<Self> {
         // What is said of an image for its use as a backing image does not bind who merges into it.
         if generic.read_only == Some(true) && self.above.is_none() && self.flags.access == Access::Write {
             return Err(Error::invalid("Block node is read-only"));

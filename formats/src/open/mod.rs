@@ -9,6 +9,7 @@
 
 mod claim;
 mod file;
+mod filter;
 mod image;
 mod prl_xml;
 

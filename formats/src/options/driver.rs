@@ -1,6 +1,7 @@
 //! The drivers' names, and what each can be told.
 
 use super::dict::{Dict, Scalar};
+use super::filter::Filter;
 use super::luks::LuksOptions;
 use super::parallels::ParallelsOptions;
 use super::qcow2::Qcow2Options;
@@ -19,35 +20,33 @@ pub enum DriverName {
     HostDevice,
     /// A disk that keeps nothing: `null-co` or `null-aio`.
     Null(&'static str),
+    /// A filter over another node.
+    Filter(Filter),
     /// A driver that QEMU has and tximg does not have yet.
     Unsupported(&'static str),
 }
 
 /// Drivers of QEMU without a counterpart here yet.
-const UNSUPPORTED: [&str; 19] = [
+const UNSUPPORTED: [&str; 15] = [
     "blkdebug",
     "blklogwrites",
     "blkreplay",
     "blkverify",
-    "compress",
     "copy-before-write",
-    "copy-on-read",
     "host_cdrom",
     "http",
     "https",
     "nbd",
     "nvme",
-    "preallocate",
     "quorum",
     "replication",
     "snapshot-access",
     "ssh",
-    "throttle",
     "vvfat",
 ];
 
 /// Protocols of file names that QEMU knows, with their drivers.
-const PROTOCOLS: [(&str, DriverName); 29] = [
+const PROTOCOLS: [(&str, DriverName); 27] = [
     ("file", DriverName::File),
     ("host_device", DriverName::HostDevice),
     ("host_cdrom", DriverName::Unsupported("host_cdrom")),
@@ -75,8 +74,6 @@ const PROTOCOLS: [(&str, DriverName); 29] = [
     ("blkverify", DriverName::Unsupported("blkverify")),
     ("blkreplay", DriverName::Unsupported("blkreplay")),
     ("blklogwrites", DriverName::Unsupported("blklogwrites")),
-    ("copy-on-read", DriverName::Unsupported("copy-on-read")),
-    ("preallocate", DriverName::Unsupported("preallocate")),
 ];
 
 impl DriverName {
@@ -89,6 +86,7 @@ impl DriverName {
             "null-aio" => Some(Self::Null("null-aio")),
             _ => Format::from_name(name)
                 .map(Self::Format)
+                .or_else(|| Filter::from_name(name).map(Self::Filter))
                 .or_else(|| UNSUPPORTED.into_iter().find(|known| *known == name).map(Self::Unsupported)),
         };
         found.ok_or_else(|| Error::new(crate::ErrorKind::NotFound, format!("Unknown driver '{name}'")))

@@ -18,6 +18,7 @@
 
 pub mod dict;
 pub mod driver;
+pub mod filter;
 pub mod image_opts;
 pub mod json;
 mod json_lexer;
@@ -32,6 +33,7 @@ pub mod vpc;
 
 pub use dict::{Dict, Scalar};
 pub use driver::{DriverName, FileOptions, FormatOptions, GenericOptions, RawOptions};
+pub use filter::FilterNode;
 pub use luks::LuksOptions;
 pub use node::{Backing, FormatNode, ImageOptions, NodeOptions, ParsedNode, ProtocolNode, Slot};
 pub use null::NullNode;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::dict::{Dict, Scalar};
 use super::driver::{DriverName, FileOptions, FormatOptions, GenericOptions, not_supported};
+use super::filter::{Filter, FilterNode};
 use super::json::{self, JsonError};
 use super::name;
 use super::null::NullNode;
@@ -19,6 +20,8 @@ pub enum NodeOptions {
     Protocol(ProtocolNode),
     /// A disk that keeps nothing.
     Null(NullNode),
+    /// A filter over another node.
+    Filter(FilterNode),
 }
 
 impl NodeOptions {
@@ -28,6 +31,7 @@ impl NodeOptions {
             Self::Format(node) => node.image.generic.read_only == Some(true) || node.file.is_read_only(),
             Self::Protocol(node) => node.generic.read_only == Some(true),
             Self::Null(node) => node.generic.read_only == Some(true),
+            Self::Filter(node) => node.generic.read_only == Some(true) || node.file.is_read_only(),
         }
     }
 }
@@ -145,6 +149,7 @@ fn parse(filename: Option<&OsStr>, mut options: Dict, slot: Slot, said: &mut Sai
     match (driver, slot) {
         (Some(DriverName::Unsupported(driver)), _) => Err(not_supported(driver)),
         (Some(DriverName::Format(format)), _) => parse_format(Some(format), filename, options, said),
+        (Some(DriverName::Filter(filter)), _) => parse_filter(filter, filename, options, said),
         (None, Slot::Image) => parse_format(None, filename, options, said),
         (driver, _) => parse_protocol(driver, filename, options, said),
     }
@@ -213,7 +218,8 @@ fn parse_format(
     said: &mut Said,
 ) -> Result<NodeOptions> {
     let backing = take_backing(&mut options, said);
-    let file = parse_file(format, filename, &mut options, said)?;
+    let named = if format.is_some() { Named::Yes } else { Named::No };
+    let file = parse_file(named, filename, &mut options, said)?;
     let data_file = take_child(&mut options, "data-file");
     let generic = said.generic(&mut options)?;
     let format = match format {
@@ -224,6 +230,18 @@ fn parse_format(
     Ok(NodeOptions::Format(FormatNode { file: Box::new(file), image }))
 }
 
+fn parse_filter(
+    filter: Filter,
+    filename: Option<&OsStr>,
+    mut options: Dict,
+    said: &mut Said,
+) -> Result<NodeOptions> {
+    let file = Box::new(parse_file(Named::Yes, filename, &mut options, said)?);
+    let generic = said.generic(&mut options)?;
+    filter.take(&mut options)?;
+    Ok(NodeOptions::Filter(FilterNode { filter, file, generic, unknown: options }))
+}
+
 impl ImageOptions {
     /// The same image, now that its format is known.
     pub fn with_format(mut self, format: Format) -> Result<Self> {
@@ -232,8 +250,15 @@ impl ImageOptions {
     }
 }
 
+/// Whether a node's driver was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Yes,
+    No,
+}
+
 fn parse_file(
-    format: Option<Format>,
+    driver: Named,
     filename: Option<&OsStr>,
     options: &mut Dict,
     said: &mut Said,
@@ -243,9 +268,9 @@ fn parse_file(
     match (reference, filename.is_some() || !below.is_empty()) {
         (Some(_), true) => Err(ambiguous_reference()),
         (Some(reference), false) => Err(no_such_node(&reference)),
-        (None, false) => Err(Error::invalid(match format {
-            Some(_) => "A block device must be specified for \"file\"",
-            None => "Must specify either driver or file",
+        (None, false) => Err(Error::invalid(match driver {
+            Named::Yes => "A block device must be specified for \"file\"",
+            Named::No => "Must specify either driver or file",
         })),
         (None, true) => {
             if let (Some(direct), false) = (options.get("cache.direct"), below.has("cache.direct")) {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use formats::options::filter::Filter;
 use formats::shown::shown;
 use formats::{Below, Error, FileNode, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw};
 
@@ -114,19 +115,24 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
         .iter()
         .map(|child| Ok(ChildInfo { role: child.role, node: below_info(&child.below)? }))
         .collect::<Result<Vec<_>>>()?;
+    let (actual_size, cluster_size) = (actual_size(image, &children), cluster_size_below(image, &children));
+    // Of a filter that is its child's.
+    let behind = image.backing().filter(|_| Filter::from_name(image.driver_name()).is_none());
+    let behind = behind.map(|behind| image_info(behind)).transpose()?;
+    let behind = behind.map(|node| ChildInfo { role: "backing", node });
     Ok(NodeInfo {
         filename: image.name().display(),
         format: image.driver_name(),
         virtual_size: image.virtual_size(),
-        actual_size: actual_size(image, &children),
-        cluster_size: details.cluster_size.or_else(|| cluster_size_below(image, &children)),
+        actual_size,
+        cluster_size: details.cluster_size.or(cluster_size),
         encrypted: details.encrypted,
         compressed: details.compressed,
         dirty: details.dirty.filter(|_| !is_on_nothing),
         backing: backing_info(image),
         snapshots: snapshot::list(image).to_vec(),
         specific: details.specific.or_else(|| is_bare_file.then(file_specific)),
-        children,
+        children: behind.into_iter().chain(children).collect(),
     })
 }
 

@@ -16,6 +16,7 @@ mod convert;
 mod create;
 mod dd;
 mod encrypted;
+mod filters;
 mod foreign;
 mod info;
 mod luks;
@@ -103,6 +104,7 @@ fn cases() -> Vec<Case> {
         parallels::cases,
         null::cases,
         qed::cases,
+        filters::cases,
         blockopts::cases,
         options::cases,
         create::cases,

@@ -1,0 +1,73 @@
+//! Opening filters.
+
+use std::sync::Arc;
+
+use journal::{Access, Disk};
+
+use super::claim::Need;
+use super::image::Opener;
+use crate::filter::Filtered;
+use crate::image::{Below, Child, FileNode, NodeName, Parts};
+use crate::layered::ImageDisk;
+use crate::options::FilterNode;
+use crate::options::filter::Filter;
+use crate::{Error, Format, Image, OpenFlags, Result};
+
+impl Opener<'_> {
+    /// A filter over an image, or over a file.
+    pub(super) fn open_filter(&self, node: FilterNode, need: Need) -> Result<Image> {
+        let (filter, driver_name) = (node.filter, node.filter.name());
+        let opener = self.with_switches(&node.generic)?;
+        if filter == Filter::CopyOnRead && opener.flags.access == Access::Read {
+            return Err(Error::invalid("Block node is read-only"));
+        }
+        let flags = OpenFlags { backing: true, ..opener.flags };
+        let image = Arc::new(Self { flags, ..opener }.open(*node.file, need)?);
+        if filter == Filter::Compress {
+            check_compression(&image, flags.access)?;
+        }
+        if let Some(key) = node.unknown.first_key() {
+            let text = format!("Block format '{driver_name}' does not support the option '{key}'");
+            return Err(Error::invalid(text));
+        }
+        let children = vec![child(&image)];
+        let name = NodeName::of_filter(driver_name, &children);
+        let (backing, driver) = (image.backing().cloned(), Box::new(Filtered::new(image)));
+        let (backing_name, probed) = (None, false);
+        Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))
+    }
+}
+
+/// What a filter is over.
+fn child(image: &Arc<Image>) -> Child {
+    let file = image.driver().files().into_iter().next().filter(|_| image.children().is_empty());
+    let (below, disk) = match file {
+        Some(file) => {
+            let node = FileNode {
+                driver: image.driver_name(),
+                name: image.name().clone(),
+                disk: Arc::clone(&file.disk),
+            };
+            (Below::File(node), file.disk)
+        }
+        None => {
+            (Below::Image(Arc::clone(image)), Arc::new(ImageDisk::new(Arc::clone(image))) as Arc<dyn Disk>)
+        }
+    };
+    Child { role: "file", below, disk }
+}
+
+/// Refuses to compress where that is not possible.
+fn check_compression(image: &Image, access: Access) -> Result<()> {
+    let name = image.driver_name();
+    let can_compress = Filter::from_name(name).is_some_and(Filter::passes_compression)
+        || matches!(Format::from_name(name), Some(Format::Qcow2 | Format::Qcow | Format::Vmdk));
+    if !can_compress {
+        let text = format!("Compression is not supported for underlying format: {name}");
+        return Err(Error::unsupported(text));
+    }
+    if access == Access::Write {
+        return Err(Error::unsupported("Writing through the driver 'compress' is not supported yet"));
+    }
+    Ok(())
+}
