@@ -4,11 +4,13 @@
 use std::fmt;
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
+use libdeflater::CompressionLvl;
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use crate::{Codec, Error, Result, Stream};
+use crate::{Codec, Error, Framing, Result, Stream};
 
 mod adc;
+pub(crate) mod grain;
 
 /// Window of deflate streams, as its base-2 logarithm: qcow2 readers inflate with 4 KiB.
 const DEFLATE_WINDOW_BITS: u8 = 12;
@@ -40,6 +42,7 @@ impl Decoder {
             Stream::Codec(Codec::Deflate) => self.inflate(payload, cluster),
             Stream::Codec(Codec::Zstd) => self.unzstd(payload, cluster),
             Stream::Zlib => sound(self.fast_inflate.zlib_decompress(payload, cluster) == Ok(cluster.len())),
+            Stream::Grain { framing, least } => self.unpack_grain(framing, least, payload, cluster),
             Stream::Bzip2 => sound(unbzip2(payload, cluster)),
             Stream::Lzfse => sound(unlzfse(payload, cluster)),
             Stream::Adc => sound(adc::decode(payload, cluster)),
@@ -70,6 +73,24 @@ impl Decoder {
                 _ => {}
             }
         }
+    }
+
+    fn unpack_grain(
+        &mut self,
+        framing: Framing,
+        least: u32,
+        payload: &[u8],
+        cluster: &mut [u8],
+    ) -> Result<()> {
+        let stream = match framing {
+            Framing::Bare => payload.get(..cluster.len()),
+            Framing::Marked => grain::stream(payload),
+        };
+        let filled = self.fast_inflate.zlib_decompress(stream.ok_or_else(broken)?, cluster);
+        let filled = filled.map_err(|_| broken())?;
+        sound(filled as u64 >= u64::from(least))?;
+        cluster[filled..].fill(0);
+        Ok(())
     }
 
     fn unzstd(&mut self, payload: &[u8], cluster: &mut [u8]) -> Result<()> {
@@ -123,17 +144,24 @@ pub struct Encoder {
 enum EncoderState {
     Deflate(Box<Compress>),
     Zstd(zstd::bulk::Compressor<'static>),
+    Zlib(libdeflater::Compressor),
 }
 
 impl Encoder {
-    /// An encoder for a codec, at the codec's default level.
-    pub fn new(codec: Codec) -> Result<Self> {
-        let state = match codec {
-            Codec::Deflate => EncoderState::Deflate(Box::new(new_deflate())),
-            Codec::Zstd => EncoderState::Zstd(
+    /// An encoder for streams of a kind that can be made, at the default level.
+    pub fn new(stream: impl Into<Stream>) -> Result<Self> {
+        let state = match stream.into() {
+            Stream::Codec(Codec::Deflate) => EncoderState::Deflate(Box::new(new_deflate())),
+            Stream::Codec(Codec::Zstd) => EncoderState::Zstd(
                 zstd::bulk::Compressor::new(ZSTD_LEVEL)
                     .map_err(|_| Error::unsupported("Zstandard is not available"))?,
             ),
+            Stream::Zlib | Stream::Grain { .. } => {
+                EncoderState::Zlib(libdeflater::Compressor::new(CompressionLvl::default()))
+            }
+            Stream::Bzip2 | Stream::Lzfse | Stream::Adc => {
+                return Err(Error::unsupported("Compression not supported for this file format"));
+            }
         };
         Ok(Self { state })
     }
@@ -156,17 +184,19 @@ impl Encoder {
                 None
             }
             EncoderState::Zstd(zstd) => zstd.compress_to_buffer(cluster, payload).ok(),
+            EncoderState::Zlib(zlib) => zlib.zlib_compress(cluster, payload).ok(),
         }
     }
 }
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let codec = match self.state {
-            EncoderState::Deflate(_) => Codec::Deflate,
-            EncoderState::Zstd(_) => Codec::Zstd,
+        let stream = match self.state {
+            EncoderState::Deflate(_) => Stream::Codec(Codec::Deflate),
+            EncoderState::Zstd(_) => Stream::Codec(Codec::Zstd),
+            EncoderState::Zlib(_) => Stream::Zlib,
         };
-        f.debug_struct("Encoder").field("codec", &codec).finish_non_exhaustive()
+        f.debug_struct("Encoder").field("stream", &stream).finish_non_exhaustive()
     }
 }
 

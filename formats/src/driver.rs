@@ -16,6 +16,7 @@ use journal::{Disk, Zeroing};
 
 use crate::{
     Amend, BitmapWriter, Format, GuestOffset, HostOffset, Mapping, Overlay, Resize, Result, SnapshotWriter,
+    Stream,
 };
 
 /// A format driver over opened files.
@@ -41,6 +42,21 @@ pub trait Driver: Debug + Send + Sync {
     /// The backing image that the header names.
     fn backing(&self) -> Option<&BackingReference> {
         None
+    }
+
+    /// What changes whenever the content does, in formats that remember it of the image behind.
+    fn content_id(&self) -> Option<u32> {
+        None
+    }
+
+    /// Tells the driver what stands behind its image.
+    fn stand_on(&mut self, backing: &dyn Driver) {
+        let _ = backing;
+    }
+
+    /// Whether what the image does not hold may be read from what it stands on.
+    fn trust_backing(&self) -> Result<()> {
+        Ok(())
     }
 
     /// What `info` prints of this format.
@@ -114,6 +130,11 @@ pub trait Writer: Debug + Send + Sync {
         None
     }
 
+    /// What is compressed of all that is written.
+    fn compressing(&self) -> Compressing {
+        if self.compression().is_some() { Compressing::OnRequest } else { Compressing::Never }
+    }
+
     /// Appends one compressed cluster and links it. The engine has compressed it.
     fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {
         let _ = (at, payload);
@@ -144,6 +165,12 @@ pub trait Writer: Debug + Send + Sync {
     /// Whether what was never written of a new image reads as anything.
     fn unwritten_is_noise(&self) -> bool {
         self.zeroes_are_data()
+    }
+
+    /// Takes note, where the format does, that what is behind the image holds something else now, and that
+    /// this is meant to be.
+    fn follow(&self, backing: &dyn Driver) {
+        let _ = backing;
     }
 
     /// What can be done to an image that may stand on another, if the format knows that.
@@ -202,10 +229,25 @@ pub enum Codec {
 /// How a format compresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
-    /// The codec.
-    pub codec: Codec,
+    /// The streams that it makes.
+    pub stream: Stream,
     /// Guest bytes in one compressed unit.
     pub cluster_size: u64,
+    /// The longest result that is stored; what gets longer is stored as it is.
+    pub max_len: u64,
+}
+
+/// What a format compresses of all that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compressing {
+    /// Nothing, and it says so.
+    Never,
+    /// What it is asked to.
+    OnRequest,
+    /// Everything.
+    Always,
+    /// Nothing, although it can be asked to.
+    InVain,
 }
 
 /// The backing image as an image names it.

@@ -1,5 +1,6 @@
 //! An opened image: a driver over its files, and the images behind it.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -137,12 +138,19 @@ pub(crate) fn primary_name(children: &[Child]) -> Option<&OsStr> {
 /// A file or an image that holds (part of) an image.
 #[derive(Debug, Clone)]
 pub struct Child {
-    /// Its role: `file`, `data-file`.
-    pub role: &'static str,
+    /// Its role: `file`, `data-file`, `extents.0`.
+    pub role: Cow<'static, str>,
     /// What it is.
     pub below: Below,
     /// Its bytes: of a file as they are, of an image as a guest sees them.
     pub disk: Arc<dyn Disk>,
+}
+
+impl Child {
+    /// Whether it has an extent of the image.
+    pub fn is_extent(&self) -> bool {
+        self.role.starts_with("extents.")
+    }
 }
 
 /// What holds an image.
@@ -211,8 +219,10 @@ impl NodeName {
         let plain = own.is_empty();
         options.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
         options.insert("driver".to_owned(), driver.into());
-        for child in children {
-            options.insert(child.role.to_owned(), Value::Object(child.below.name().options.clone()));
+        // Extents are always those that the image names.
+        for child in children.iter().filter(|child| !child.is_extent()) {
+            options
+                .insert(child.role.clone().into_owned(), Value::Object(child.below.name().options.clone()));
         }
         let exact = match children.first().map(|child| &child.below) {
             Some(Below::File(file)) if plain => file.name.exact.clone(),

@@ -67,6 +67,7 @@ pub mod units;
 mod uuid;
 mod vdi;
 mod vhdx;
+mod vmdk;
 pub mod vpc;
 mod windows_name;
 
@@ -74,13 +75,13 @@ pub use amend::{Amend, Amendment};
 pub use bitmaps::{BitmapWriter, Recording};
 pub use context::{CacheMode, Gate, ImplicitFile, OpenContext, OpenFlags, PermissiveGate};
 pub use driver::{
-    Allocation, BackingReference, BitmapInfo, Bitmaps, CheckReport, Codec, Compression, Driver, Durability,
-    Finding, FormatDetails, ImageFile, SnapshotInfo, Snapshots, Writer,
+    Allocation, BackingReference, BitmapInfo, Bitmaps, CheckReport, Codec, Compressing, Compression, Driver,
+    Durability, Finding, FormatDetails, ImageFile, SnapshotInfo, Snapshots, Writer,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use format::Format;
 pub use image::{Below, Child, FileNode, Image, NodeName};
-pub use mapping::{CompressedRun, Holes, Mapping, Stream, Target};
+pub use mapping::{CompressedRun, Framing, Holes, Mapping, Stream, Target};
 pub use open::{open_filename, open_image_opts};
 pub use overlay::Overlay;
 pub use repair::{Repair, Repaired, Repairer};

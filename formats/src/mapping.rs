@@ -86,6 +86,22 @@ pub enum Stream {
     Lzfse,
     /// A stream of Apple Data Compression, exactly as long as the cluster.
     Adc,
+    /// A zlib stream of a VMDK image.
+    Grain {
+        /// What is around it.
+        framing: Framing,
+        /// How many bytes of the cluster it fills at least; the others are behind the disk's end.
+        least: u32,
+    },
+}
+
+/// What is around a compressed grain of a VMDK image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// Nothing.
+    Bare,
+    /// A marker before it, which tells how long it is.
+    Marked,
 }
 
 impl From<Codec> for Stream {

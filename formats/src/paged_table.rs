@@ -15,105 +15,159 @@ use crate::{Error, Result};
 pub(crate) const PAGE_ENTRIES: u64 = 4096;
 /// Pages without changes that are kept.
 const MAX_CLEAN: usize = 256;
-/// Pages with changes that [`PagedTable::set_spilling`] keeps.
+/// Pages with changes that [`PageCache::set_spilling`] keeps.
 const MAX_DIRTY: usize = 1024;
 
 /// A table of `count` entries.
 #[derive(Debug)]
 pub(crate) struct PagedTable<E> {
-    disk: Arc<dyn Disk>,
+    pages: PageCache<E>,
     at: u64,
     count: u64,
+}
+
+impl<E: FromBytes + IntoBytes + Immutable + Copy> PagedTable<E> {
+    /// The table at an offset of a file, which is long enough to hold it. Changes are written to that disk.
+    pub(crate) fn new(disk: Arc<dyn Disk>, at: u64, count: u64) -> Self {
+        Self { pages: PageCache::new(disk), at, count }
+    }
+
+    /// How many entries it has.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The page with an entry, and the entry's place in it.
+    fn locate(&self, index: u64) -> (Page, usize) {
+        let (page, within) = (index / PAGE_ENTRIES, (index % PAGE_ENTRIES) as usize);
+        let len = self.count.saturating_sub(page * PAGE_ENTRIES).min(PAGE_ENTRIES) as usize;
+        // Both factors are bounded by the length of the file.
+        let start = page.saturating_mul(PAGE_ENTRIES).saturating_mul(size_of::<E>() as u64);
+        (Page { at: self.at.saturating_add(start), len }, within)
+    }
+
+    /// An entry.
+    pub(crate) fn get(&self, index: u64) -> Result<E> {
+        let (page, within) = self.locate(index);
+        self.pages.get(page, within)
+    }
+
+    /// Entries from one on, at most `max` of them and at least one: none after the page's last.
+    pub(crate) fn run(&self, index: u64, max: u64) -> Result<Vec<E>> {
+        let (page, within) = self.locate(index);
+        let len = max.clamp(1, PAGE_ENTRIES) as usize;
+        let found = self.pages.look(page, |entries| {
+            let rest = entries.get(within..).filter(|rest| !rest.is_empty())?;
+            Some(rest[..len.min(rest.len())].to_vec())
+        })?;
+        found.ok_or_else(out_of_range)
+    }
+
+    /// Changes an entry.
+    pub(crate) fn set(&self, index: u64, entry: E) -> Result<()> {
+        let (page, within) = self.locate(index);
+        self.pages.set(page, within, entry)
+    }
+
+    /// Changes an entry, and writes what was changed if that is much: a table of small blocks may be larger than
+    /// memory.
+    pub(crate) fn set_spilling(&self, index: u64, entry: E) -> Result<()> {
+        let (page, within) = self.locate(index);
+        self.pages.set_spilling(page, within, entry)
+    }
+
+    /// Writes what was changed.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.pages.flush()
+    }
+}
+
+/// A run of entries in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// Where it starts.
+    pub(crate) at: u64,
+    /// How many entries it has. Pages that start at one place are of one length.
+    pub(crate) len: usize,
+}
+
+/// Runs of entries, read when they are asked for. Changes stay in memory until [`PageCache::flush`].
+#[derive(Debug)]
+pub(crate) struct PageCache<E> {
+    disk: Arc<dyn Disk>,
     pages: Mutex<Pages<E>>,
 }
 
+/// Pages by where they start.
 #[derive(Debug)]
 struct Pages<E> {
     clean: HashMap<u64, Vec<E>>,
     dirty: BTreeMap<u64, Vec<E>>,
 }
 
-impl<E: FromBytes + IntoBytes + Immutable + Copy> PagedTable<E> {
-    /// The table at an offset of a file, which is long enough to hold it. Changes are written to that disk.
-    pub(crate) fn new(disk: Arc<dyn Disk>, at: u64, count: u64) -> Self {
+impl<E: FromBytes + IntoBytes + Immutable + Copy> PageCache<E> {
+    /// Pages of a file. Changes are written to that disk.
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
         let pages = Pages { clean: HashMap::new(), dirty: BTreeMap::new() };
-        Self { disk, at, count, pages: Mutex::new(pages) }
+        Self { disk, pages: Mutex::new(pages) }
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages<E>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn offset(&self, page: u64) -> u64 {
-        // Both factors are bounded by the length of the file.
-        self.at.saturating_add(page.saturating_mul(PAGE_ENTRIES).saturating_mul(size_of::<E>() as u64))
-    }
-
-    fn load(&self, page: u64) -> Result<Vec<E>> {
-        let len = self.count.saturating_sub(page * PAGE_ENTRIES).min(PAGE_ENTRIES);
-        let mut entries = vec![E::new_zeroed(); len as usize];
+    fn load(&self, page: Page) -> Result<Vec<E>> {
+        let mut entries = vec![E::new_zeroed(); page.len];
         self.disk
-            .read_padded(self.offset(page), entries.as_mut_slice().as_mut_bytes())
+            .read_padded(page.at, entries.as_mut_slice().as_mut_bytes())
             .context(|| "Could not read the block table".to_owned())?;
         Ok(entries)
     }
 
-    /// An entry.
-    pub(crate) fn get(&self, index: u64) -> Result<E> {
-        let within = (index % PAGE_ENTRIES) as usize;
-        self.with_page(index / PAGE_ENTRIES, |entries| entries.get(within).copied())
-    }
-
-    /// Entries from one on, at most `max` of them and at least one: none after the page's last.
-    pub(crate) fn run(&self, index: u64, max: u64) -> Result<Vec<E>> {
-        let within = (index % PAGE_ENTRIES) as usize;
-        let len = max.clamp(1, PAGE_ENTRIES) as usize;
-        self.with_page(index / PAGE_ENTRIES, |entries| {
-            let rest = entries.get(within..).filter(|rest| !rest.is_empty())?;
-            Some(rest[..len.min(rest.len())].to_vec())
-        })
-    }
-
-    fn with_page<T>(&self, page: u64, work: impl FnOnce(&[E]) -> Option<T>) -> Result<T> {
+    /// Looks at a page.
+    pub(crate) fn look<R>(&self, page: Page, look: impl FnOnce(&[E]) -> R) -> Result<R> {
         let mut pages = self.pages();
-        if let Some(entries) = pages.dirty.get(&page).or_else(|| pages.clean.get(&page)) {
-            return work(entries).ok_or_else(out_of_range);
+        if let Some(entries) = pages.dirty.get(&page.at).or_else(|| pages.clean.get(&page.at)) {
+            return Ok(look(entries));
         }
         let entries = self.load(page)?;
-        let found = work(&entries).ok_or_else(out_of_range);
+        let seen = look(&entries);
         if pages.clean.len() >= MAX_CLEAN {
             pages.clean.clear();
         }
-        pages.clean.insert(page, entries);
-        found
+        pages.clean.insert(page.at, entries);
+        Ok(seen)
+    }
+
+    /// An entry.
+    pub(crate) fn get(&self, page: Page, within: usize) -> Result<E> {
+        self.look(page, |entries| entries.get(within).copied())?.ok_or_else(out_of_range)
     }
 
     /// Changes an entry.
-    pub(crate) fn set(&self, index: u64, entry: E) -> Result<()> {
-        let (page, within) = (index / PAGE_ENTRIES, (index % PAGE_ENTRIES) as usize);
+    pub(crate) fn set(&self, page: Page, within: usize, entry: E) -> Result<()> {
         let mut pages = self.pages();
-        let mut entries = match pages.dirty.remove(&page).or_else(|| pages.clean.remove(&page)) {
+        let mut entries = match pages.dirty.remove(&page.at).or_else(|| pages.clean.remove(&page.at)) {
             Some(entries) => entries,
             None => self.load(page)?,
         };
         let place = entries.get_mut(within).map(|place| *place = entry);
-        pages.dirty.insert(page, entries);
+        pages.dirty.insert(page.at, entries);
         place.ok_or_else(out_of_range)
     }
 
-    /// Changes an entry, and writes what was changed if that is much: a table of small blocks may be larger than
-    /// memory.
-    pub(crate) fn set_spilling(&self, index: u64, entry: E) -> Result<()> {
-        self.set(index, entry)?;
+    /// Changes an entry, and writes what was changed if that is much.
+    pub(crate) fn set_spilling(&self, page: Page, within: usize, entry: E) -> Result<()> {
+        self.set(page, within, entry)?;
         if self.pages().dirty.len() > MAX_DIRTY { self.flush() } else { Ok(()) }
     }
 
     /// Writes what was changed.
     pub(crate) fn flush(&self) -> Result<()> {
         let mut pages = self.pages();
-        while let Some((page, entries)) = pages.dirty.pop_first() {
-            if let Err(error) = self.disk.write_at(self.offset(page), entries.as_slice().as_bytes()) {
-                pages.dirty.insert(page, entries);
+        while let Some((at, entries)) = pages.dirty.pop_first() {
+            if let Err(error) = self.disk.write_at(at, entries.as_slice().as_bytes()) {
+                pages.dirty.insert(at, entries);
                 return Err(error.into());
             }
         }

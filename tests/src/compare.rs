@@ -6,6 +6,7 @@
 //!   they cut the work. Only the first and the last of a series are compared.
 //! * **Benchmark times.** The number in `Run completed in N seconds.`
 //! * **Nodes without a name.** qemu-img calls them `#block` and three digits, of which two are random.
+//! * **Identities.** VMDK images have random ones.
 //! * **The end of a repaired image.** What a repair writes anew, tximg writes beside what is there, and
 //!   QEMU over it: so their images end elsewhere.
 
@@ -114,7 +115,23 @@ pub fn lines(expected: &str, got: &str) -> String {
 /// Output without what may vary.
 fn filtered(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    repaired_end(&node_names(&bench_times(&progress(&text))))
+    identities(&repaired_end(&node_names(&bench_times(&progress(&text)))))
+}
+
+/// Drops the identities of VMDK images, but for that of no image.
+fn identities(text: &str) -> String {
+    const NONE: &str = "4294967295";
+    const BEFORE: [&str; 2] = ["cid: ", "cid\": "];
+    let replaced = |text: String, before: &str| {
+        let mut parts = text.split(before);
+        let head = parts.next().unwrap_or_default().to_owned();
+        parts.fold(head, |text, part| {
+            let is_none = part.starts_with(NONE);
+            let rest = if is_none { part } else { part.trim_start_matches(|c: char| c.is_ascii_digit()) };
+            text + before + rest
+        })
+    };
+    BEFORE.into_iter().fold(text.to_owned(), replaced)
 }
 
 fn node_names(text: &str) -> String {

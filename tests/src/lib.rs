@@ -40,4 +40,5 @@ pub mod shapes;
 pub mod start;
 pub mod suite;
 pub mod tximg;
+pub mod vmdk;
 pub mod words;

@@ -45,7 +45,12 @@ impl Seed {
             wanted.then(|| fs::read(entry.path()).ok().map(|bytes| (name, bytes)))?
         });
         let others = others.collect();
-        let hot = if shape.format == "qcow2" { hot(&image_bytes) } else { ends(&image_bytes) };
+        let hot = match shape.format {
+            "qcow2" => hot(&image_bytes),
+            // The tables follow the descriptor's room.
+            "vmdk" => ends(&image_bytes, 4 * HEAD),
+            _ => ends(&image_bytes, HEAD),
+        };
         Some(Self { name: shape.name.to_owned(), format: shape.format, image: image_bytes, others, hot })
     }
 
@@ -60,9 +65,9 @@ impl Seed {
 }
 
 /// Where other formats have their headers, their tables, and what they keep at the end.
-fn ends(bytes: &[u8]) -> Vec<Range<usize>> {
+fn ends(bytes: &[u8], head: usize) -> Vec<Range<usize>> {
     let len = bytes.len();
-    vec![0..len.min(HEAD), len.saturating_sub(TAIL)..len]
+    vec![0..len.min(head), len.saturating_sub(TAIL)..len]
 }
 
 /// The header, and every cluster that the tables of a sound image lead to without being data.

@@ -12,12 +12,13 @@
 //! | `text NAME BYTES` | makes a file of exactly these bytes |
 //! | `bochs NAME`, `cloop NAME`, `dmg NAME properties\|resources` | makes such an image, see [`crate::foreign`] |
 //! | `parallels-bitmaps NAME ODDITY` | adds dirty bitmaps to a Parallels image, see [`crate::parallels`] |
+//! | `vmdk NAME cowd\|sesparse\|stream`, `vmdk NAME TYPE LINE…` | makes such a file, or a descriptor, see [`crate::vmdk`] |
 //! | `append NAME BYTES` | adds these bytes to a file |
 //! | `poke NAME PLACE OP VALUE` | changes a field of a qcow2 file, see [`crate::qcow2`] |
 //! | `seal NAME AT LEN` | makes the checksum of a VHDX structure anew |
 //! | `cut NAME SIZE` | cuts a file, or grows it by a hole |
 //! | `own NAME` | puts a copy in the place of a link to a file |
-//! | `dir NAME`, `remove NAME`, `link NAME TARGET`, `mode NAME OCTAL` | what they say |
+//! | `dir NAME`, `remove NAME`, `move NAME NAME`, `link NAME TARGET`, `mode NAME OCTAL` | what they say |
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -31,7 +32,7 @@ use crate::oracle::oracle;
 use crate::parallels::{Oddity, with_bitmaps};
 use crate::qcow2::Patient;
 use crate::run::Run;
-use crate::words;
+use crate::{vmdk, words};
 
 /// Runs a script in a directory.
 ///
@@ -87,6 +88,11 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
             let oddity = Oddity::from_name(&text(1)).expect("the oddity has a name");
             fs::write(&path, with_bitmaps(fs::read(&path)?, oddity))
         }
+        "vmdk" if args.len() == 2 => fs::write(path, vmdk::file(&text(1))),
+        "vmdk" => {
+            let lines: Vec<String> = (2..args.len()).map(text).collect();
+            fs::write(path, vmdk::descriptor(&text(1), &lines))
+        }
         "append" => File::options().append(true).open(path)?.write_all(args[1].as_bytes()),
         "poke" => {
             Patient::open(&path).poke(&text(1), &text(2), &text(3));
@@ -99,6 +105,7 @@ fn local(verb: &str, args: &[OsString], dir: &Path) -> std::io::Result<()> {
             fs::write(path, bytes)
         }
         "dir" => fs::create_dir_all(path),
+        "move" => fs::rename(&path, dir.join(&args[1])),
         "remove" => fs::remove_file(path),
         "link" => symlink(&args[1], path),
         "mode" => {

@@ -255,6 +255,76 @@ pub const QED: &[Shape] = &[
         .with(Traits::HUGE),
 ];
 
+const fn vmdk(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.vmdk", format: "vmdk", traits: Traits::PLAIN, script }
+}
+
+/// VMDK: all types, and disks on others.
+pub const VMDK: &[Shape] = &[
+    vmdk("vmdk/empty", "img create -f vmdk a.vmdk 8M"),
+    vmdk("vmdk/odd-size", "img create -f vmdk a.vmdk 2500001\nio -f vmdk a.vmdk | write -P 1 2M 1k"),
+    vmdk("vmdk/dense", "noise n.raw 3M 1\nimg convert -f raw -O vmdk n.raw a.vmdk"),
+    vmdk(
+        "vmdk/fragmented",
+        "img create -f vmdk a.vmdk 40M
+         io -f vmdk a.vmdk | write -P 1 8M 64k | write -P 2 2M 1M | write -P 3 39M 1M | write -P 4 0 4k | write -z 7M 1M",
+    ),
+    vmdk(
+        "vmdk/zeroed-grains",
+        "img create -f vmdk -o zeroed_grain=on a.vmdk 4M
+         io -f vmdk a.vmdk | write -P 1 0 1M | write -z 256k 256k | write -z 2M 64k | write -z 3M 1k",
+    ),
+    vmdk("vmdk/flat", "img create -f vmdk -o subformat=monolithicFlat a.vmdk 4M\nio -f vmdk a.vmdk | write -P 1 1M 64k"),
+    vmdk(
+        "vmdk/pieces",
+        "img create -f vmdk -o subformat=twoGbMaxExtentSparse a.vmdk 5G
+         io -f vmdk a.vmdk | write -P 1 2097120k 64k | write -P 2 4G 64k | write -P 3 0 4k",
+    )
+    .with(Traits::HUGE),
+    vmdk(
+        "vmdk/flat-pieces",
+        "img create -f vmdk -o subformat=twoGbMaxExtentFlat a.vmdk 5G
+         io -f vmdk a.vmdk | write -P 1 2097120k 64k | write -P 2 4G 64k",
+    )
+    .with(Traits::HUGE),
+    vmdk(
+        "vmdk/stream",
+        "prose n.raw 1500000 2\nimg convert -f raw -O vmdk -o subformat=streamOptimized n.raw a.vmdk",
+    ),
+    vmdk("vmdk/stream-noise", "noise n.raw 300000 2\nimg convert -f raw -O vmdk -o subformat=streamOptimized n.raw a.vmdk"),
+    vmdk("vmdk/foreign-stream", "vmdk a.vmdk stream"),
+    vmdk(
+        "vmdk/esx",
+        "vmdk a-delta.vmdk cowd\nvmdk a.vmdk vmfsSparse 'RW 10240 VMFSSPARSE \"a-delta.vmdk\"'",
+    ),
+    vmdk(
+        "vmdk/space-efficient",
+        "vmdk a-sesparse.vmdk sesparse\nvmdk a.vmdk seSparse 'RW 81920 SESPARSE \"a-sesparse.vmdk\"'",
+    ),
+    vmdk(
+        "vmdk/mixed",
+        "noise n.raw 1M 3
+         img convert -f raw -O vmdk n.raw b.vmdk
+         vmdk a.vmdk vmfs 'RW 1024 FLAT \"n.raw\" 512' 'RW 2048 SPARSE \"b.vmdk\"' 'RW 512 VMFS \"n.raw\"'",
+    ),
+    vmdk(
+        "vmdk/delta",
+        "noise n.raw 1M 3
+         img convert -f raw -O vmdk n.raw base.vmdk
+         img create -f vmdk -b base.vmdk -F vmdk a.vmdk 2M
+         io -f vmdk a.vmdk | write -P 1 100k 70k | write -P 2 1500k 10k",
+    )
+    .with(Traits::BACKED),
+    vmdk(
+        "vmdk/delta-zeroed",
+        "noise n.raw 1M 3
+         img convert -f raw -O vmdk -o subformat=monolithicFlat n.raw base.vmdk
+         img create -f vmdk -o subformat=twoGbMaxExtentSparse,zeroed_grain=on -b base.vmdk -F vmdk a.vmdk
+         io -f vmdk a.vmdk | write -P 1 100k 70k | write -z 256k 128k",
+    )
+    .with(Traits::BACKED),
+];
+
 const fn foreign(name: &'static str, format: &'static str, script: &'static str) -> Shape {
     Shape { name, image: "a.dmg", format, traits: Traits::PLAIN, script }
 }
@@ -700,9 +770,24 @@ pub const RICH: &[Shape] = &[
 
 /// All shapes that can be read in full.
 pub fn readable() -> impl Iterator<Item = &'static Shape> {
-    [RAW, FOREIGN, VDI, VHDX, VPC, PARALLELS, QED, QCOW2, SUBCLUSTERS, DATA_FILE, SNAPSHOTS, BITMAPS, CHAINS]
-        .into_iter()
-        .flatten()
+    [
+        RAW,
+        FOREIGN,
+        VDI,
+        VHDX,
+        VMDK,
+        VPC,
+        PARALLELS,
+        QED,
+        QCOW2,
+        SUBCLUSTERS,
+        DATA_FILE,
+        SNAPSHOTS,
+        BITMAPS,
+        CHAINS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Those that commands change, without some that take the oracle seconds, or that are repaired before

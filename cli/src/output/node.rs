@@ -185,7 +185,7 @@ pub(crate) fn json(node: &NodeInfo) -> Value {
     }
     put("snapshots", (!node.snapshots.is_empty()).then(|| snapshots::json(&node.snapshots)));
     put("format-specific", node.specific.clone());
-    put("children", Some(node.children.iter().map(|child| child_json(child.role, &child.node)).collect()));
+    put("children", Some(node.children.iter().map(|child| child_json(&child.role, &child.node)).collect()));
     Value::Object(map)
 }
 

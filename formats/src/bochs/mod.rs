@@ -13,7 +13,7 @@ use zerocopy::little_endian::U32;
 use self::header::Header;
 use crate::paged_table::PagedTable;
 use crate::raw::SECTOR;
-use crate::registry::{Registered, no_creation, require_reading};
+use crate::registry::{Creation, Registered, no_creation, require_reading};
 use crate::{
     Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping, OpenFlags,
     Result, Target,
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Bochs,
     open: |source| Ok(Box::new(Bochs::open(source.disk, source.flags)?)),
-    create: |_, _| Err(no_creation(Format::Bochs)),
+    create: Creation::InOneFile(|_, _| Err(no_creation(Format::Bochs))),
 };
 
 /// The catalog's entry of an extent that is not in the file.

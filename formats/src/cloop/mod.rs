@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::paged_table::PagedTable;
 use crate::raw::SECTOR;
-use crate::registry::{Registered, no_creation, require_reading};
+use crate::registry::{Creation, Registered, no_creation, require_reading};
 use crate::{
     CompressedRun, Driver, Error, Format, FormatDetails, GuestOffset, HostOffset, ImageFile, Mapping,
     OpenFlags, Result, Stream, Target,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Cloop,
     open: |source| Ok(Box::new(Cloop::open(source.disk, source.flags)?)),
-    create: |_, _| Err(no_creation(Format::Cloop)),
+    create: Creation::InOneFile(|_, _| Err(no_creation(Format::Cloop))),
 };
 
 /// Where the numbers start: before them is the script.

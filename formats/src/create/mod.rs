@@ -11,6 +11,7 @@
 //!
 //! Nothing that is made stands under its name before [`NewImage::publish`].
 
+mod files;
 mod fill;
 mod list;
 mod measure;
@@ -35,7 +36,7 @@ use crate::qcow2::Qcow2;
 use crate::qcow2::create::{Parameters, lay_out};
 use crate::qcow2::session::Files;
 use crate::raw::{Raw, SECTOR};
-use crate::registry::{self, Registered};
+use crate::registry::{self, Creation, NewFiles, Registered};
 use crate::shown::shown;
 use crate::{Durability, Error, Format, Image, OpenContext, Result, luks};
 
@@ -202,14 +203,17 @@ fn create_registered(
     request: CreateRequest<'_>,
     registered: &Registered,
 ) -> Result<NewImage> {
-    let draft = begin(context, &request, request.target)?;
-    // It is the file that is asked for that, and while it is empty.
-    if Preallocation::from_options(request.options)? == Preallocation::Metadata {
-        return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
+    let mut files = files::Drafts::new(context, &request);
+    let mut driver = match registered.create {
+        Creation::InOneFile(create) => create(request.options, files.begin(request.target.as_os_str())?)?,
+        Creation::InFiles(create) => create(request.options, &mut files)?,
+    };
+    let drafts = files.into_drafts();
+    if let Some(backing) = &request.backing {
+        driver.stand_on(backing.driver());
     }
-    let driver = (registered.create)(request.options, draft.disk())?;
     let image = Image::new(shown(request.target.as_ref()), driver, request.backing);
-    Ok(NewImage { image, drafts: vec![draft] })
+    Ok(NewImage { image, drafts })
 }
 
 fn create_luks(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {

@@ -14,7 +14,7 @@ use journal::Disk;
 use self::blocks::{Chunk, Chunks, Kind};
 use self::trailer::Trailer;
 use crate::raw::SECTOR;
-use crate::registry::{Registered, Source, no_creation, require_reading};
+use crate::registry::{Creation, Registered, Source, no_creation, require_reading};
 use crate::{
     CompressedRun, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping,
     Result, Stream, Target,
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Dmg,
     open: |source| Ok(Box::new(Dmg::open(source)?)),
-    create: |_, _| Err(no_creation(Format::Dmg)),
+    create: Creation::InOneFile(|_, _| Err(no_creation(Format::Dmg))),
 };
 
 /// A macOS disk image.

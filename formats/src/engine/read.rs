@@ -5,7 +5,7 @@ use std::sync::Arc;
 use journal::Disk;
 
 use crate::codec::Decoder;
-use crate::{CompressedRun, Error, GuestOffset, HostOffset, Image, Result, Target};
+use crate::{CompressedRun, Error, GuestOffset, HostOffset, Image, Result, Stream, Target};
 
 /// Fills `buf` with the guest bytes from `at`. What lies past the end of the image is zeroes.
 ///
@@ -46,7 +46,10 @@ fn read_layer(image: &Image, mut at: u64, mut buf: &mut [u8], decompressed: &mut
             (Target::Data { disk, offset, .. }, _) => disk.read_padded(offset.0, run)?,
             (Target::Zero { .. }, _) | (Target::Unallocated { .. }, None) => run.fill(0),
             (Target::Compressed(cluster), _) => decompressed.read(cluster, at, run)?,
-            (Target::Unallocated { .. }, Some(backing)) => read_layer(backing, at, run, decompressed)?,
+            (Target::Unallocated { .. }, Some(backing)) => {
+                image.driver().trust_backing()?;
+                read_layer(backing, at, run, decompressed)?;
+            }
         }
         at += mapping.len;
         buf = rest;
@@ -95,8 +98,11 @@ impl Decompressed {
         };
         self.decoder.decode(cluster.stream, &self.payload, out).map_err(|error| {
             tracing::debug!(cluster = cluster.cluster.0, %error, "A compressed cluster is broken.");
-            // What a failing disk is told as: the sentence around it says where.
-            Error::corrupt("Input/output error")
+            // What a failing disk, or a wrong request, is told as: the sentence around it says where.
+            match cluster.stream {
+                Stream::Grain { .. } => Error::invalid("Invalid argument"),
+                _ => Error::corrupt("Input/output error"),
+            }
         })
     }
 }

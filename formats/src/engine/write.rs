@@ -2,8 +2,9 @@
 
 use journal::Zeroing;
 
+use crate::codec::Encoder;
 use crate::engine::read::read;
-use crate::{Error, GuestOffset, Image, Result, Writer};
+use crate::{Compressing, Compression, Error, GuestOffset, Image, Result, Writer};
 
 /// What to put into a range.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,9 @@ fn aligned(writer: &dyn Writer, start: u64, end: u64, what: &Write<'_>, at: u64)
 
 /// Writes whole units.
 fn store(writer: &dyn Writer, mut start: u64, mut bytes: &[u8]) -> Result<()> {
+    if let (Compressing::Always, Some(compression)) = (writer.compressing(), writer.compression()) {
+        return store_compressed(writer, &compression, start, bytes);
+    }
     while !bytes.is_empty() {
         let allocation = writer.prepare(GuestOffset(start), bytes.len() as u64)?;
         let (run, rest) = bytes.split_at(allocation.len as usize);
@@ -66,6 +70,19 @@ fn store(writer: &dyn Writer, mut start: u64, mut bytes: &[u8]) -> Result<()> {
         writer.link(&allocation)?;
         start += allocation.len;
         bytes = rest;
+    }
+    Ok(())
+}
+
+/// Writes whole units, or what the image ends with, compressed.
+fn store_compressed(writer: &dyn Writer, how: &Compression, mut start: u64, bytes: &[u8]) -> Result<()> {
+    let mut encoder = Encoder::new(how.stream)?;
+    let mut payload = vec![0; how.max_len as usize];
+    for unit in bytes.chunks(how.cluster_size as usize) {
+        let len = encoder.encode(unit, &mut payload);
+        let len = len.ok_or_else(|| Error::invalid("A cluster gets too long by being compressed"))?;
+        writer.write_compressed(GuestOffset(start), &payload[..len])?;
+        start += unit.len() as u64;
     }
     Ok(())
 }

@@ -38,8 +38,15 @@ impl Need {
         match format {
             FormatOptions::Raw(raw) if raw.is_whole_file() => self,
             FormatOptions::Raw(_) => Self { denying: self.denying | Permissions::RESIZE, ..self },
-            _ if self.using.contains(Permissions::WRITE) => {
-                Self { using: self.using | Permissions::RESIZE, denying: Claim::writer().denying }
+            _ => self.of_metadata_file(),
+        }
+    }
+
+    /// What an image needs of a file with metadata of its own: no writer beside it.
+    pub(super) fn of_metadata_file(self) -> Self {
+        match self.using {
+            using if using.contains(Permissions::WRITE) => {
+                Self { using: using | Permissions::RESIZE, denying: Claim::writer().denying }
             }
             _ => Self { denying: Claim::reader().denying, ..self },
         }

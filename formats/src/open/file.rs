@@ -1,5 +1,6 @@
 //! Opening the files under images.
 
+use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ impl Opened {
         Self { below: Below::Image(image), disk, locking: Locking::Off }
     }
 
-    pub(super) fn into_child(self, role: &'static str) -> Child {
-        Child { role, below: self.below, disk: self.disk }
+    pub(super) fn into_child(self, role: impl Into<Cow<'static, str>>) -> Child {
+        Child { role: role.into(), below: self.below, disk: self.disk }
     }
 }
 

@@ -54,7 +54,7 @@ fn child(image: &Arc<Image>) -> Child {
             (Below::Image(Arc::clone(image)), Arc::new(ImageDisk::new(Arc::clone(image))) as Arc<dyn Disk>)
         }
     };
-    Child { role: "file", below, disk }
+    Child { role: "file".into(), below, disk }
 }
 
 /// Refuses to compress where that is not possible.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::claim::Need;
 use super::file::Opened;
+use super::further::Further;
 use super::tell;
 use crate::error::ResultExt;
 use crate::image::{Child, NodeName, Parts, primary_name};
@@ -24,7 +25,7 @@ use crate::parallels::{Behind as BehindParallels, Parallels};
 use crate::qcow2::Qcow2;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
-use crate::registry::Source;
+use crate::registry::{Registered, Source};
 use crate::shown::{shown, shown_bytes};
 use crate::vpc::Vpc;
 use crate::{
@@ -142,11 +143,11 @@ impl Opener<'_> {
             }
             FormatOptions::Luks(luks) => self.open_luks(luks, disk, children, need)?,
             FormatOptions::Vpc(vpc) => {
-                let driver = Box::new(Vpc::open(Source { disk, flags: &self.flags, name: &name }, vpc)?);
+                let driver = Box::new(Vpc::open(Source::alone(disk, &self.flags, &name), vpc)?);
                 Driven { driver, children, identity: None }
             }
             FormatOptions::Parallels(parallels) => {
-                let source = Source { disk, flags: &self.flags, name: &name };
+                let source = Source::alone(disk, &self.flags, &name);
                 let driver =
                     Box::new(Parallels::open(source, parallels, behind_parallels(&options.backing))?);
                 Driven { driver, children, identity: None }
@@ -158,17 +159,28 @@ impl Opener<'_> {
             }
             FormatOptions::Plain(format) => {
                 let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
-                Driven {
-                    driver: (registered.open)(Source { disk, flags: &self.flags, name: &name })?,
-                    children,
-                    identity: None,
-                }
+                self.open_registered(registered, disk, children, need)?
             }
             FormatOptions::Unsupported(format) => return Err(not_supported(format.name())),
             FormatOptions::Probe => return Err(not_supported(Format::Raw.name())),
         };
         driven.identity = identity.map(|file| (file, driven.driver.format()));
         Ok(driven)
+    }
+
+    fn open_registered(
+        &self,
+        registered: &Registered,
+        disk: Arc<dyn Disk>,
+        children: Vec<Child>,
+        need: Need,
+    ) -> Result<Driven> {
+        let name = children.first().map(|child| shown(&child.below.name().display())).unwrap_or_default();
+        let further = Further::new(*self, &children, need);
+        let source = Source { disk, flags: &self.flags, name: &name, further: &further };
+        let driver = (registered.open)(source)?;
+        let opened = further.into_children();
+        Ok(Driven { driver, children: children.into_iter().chain(opened).collect(), identity: None })
     }
 
     fn open_qcow2(
@@ -234,7 +246,7 @@ impl Opener<'_> {
 
     /// Opens what is behind an image, and puts everything together.
     fn finish(&self, mut options: ImageOptions, driven: Driven, need: Need, probed: bool) -> Result<Image> {
-        let Driven { driver, children, identity } = driven;
+        let Driven { mut driver, children, identity } = driven;
         let driver_name = driver.format().name();
         let backing_name = driver.backing().map(|backing| full_name(&children, &backing.name));
         let backing = match std::mem::replace(&mut options.backing, Backing::None) {
@@ -249,6 +261,9 @@ impl Opener<'_> {
                 None
             }
         };
+        if let Some(backing) = &backing {
+            driver.stand_on(backing.driver());
+        }
         if matches!(
             options.format,
             FormatOptions::Raw(_)

@@ -10,6 +10,7 @@
 mod claim;
 mod file;
 mod filter;
+mod further;
 mod image;
 mod prl_xml;
 

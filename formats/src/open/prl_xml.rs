@@ -60,7 +60,7 @@ impl Opener<'_> {
         Ok(match layer.kind {
             LayerKind::Plain => Box::new(Raw::whole(disk, Access::Read)?),
             LayerKind::Expandable => {
-                let source = Source { disk, flags: &flags, name: &name };
+                let source = Source::alone(disk, &flags, &name);
                 let opened = Parallels::open(source, &ParallelsOptions::default(), Behind::Nothing);
                 Box::new(opened.context(|| format!("Could not open '{name}'"))?)
             }

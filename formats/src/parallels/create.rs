@@ -25,6 +25,6 @@ pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box
         disk.zero(SECTOR..header.data_offset, Zeroing::Keep)?;
     }
     let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-    let source = Source { disk, flags: &flags, name: "" };
+    let source = Source::alone(disk, &flags, "");
     Ok(Box::new(Parallels::open(source, &ParallelsOptions::default(), Behind::Nothing)?))
 }

@@ -27,7 +27,7 @@ use self::writer::Session;
 use crate::error::ResultExt;
 use crate::options::ParallelsOptions;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
-use crate::registry::{Registered, Source};
+use crate::registry::{Creation, Registered, Source};
 use crate::{
     Bitmaps, CheckReport, Driver, Finding, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
     Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer, notice,
@@ -37,7 +37,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Parallels,
     open: |source| Ok(Box::new(Parallels::open(source, &ParallelsOptions::default(), Behind::Nothing)?)),
-    create: create::create,
+    create: Creation::InOneFile(create::create),
 };
 
 /// Whether what the image does not hold is in another one.
@@ -88,7 +88,7 @@ impl Parallels {
     }
 
     fn load(source: Source<'_>, options: &ParallelsOptions, behind: Behind) -> Result<Self> {
-        let Source { disk: file, flags, name } = source;
+        let Source { disk: file, flags, name, .. } = source;
         let in_place = file.in_place().unwrap_or_else(|| Arc::clone(&file));
         let mut raw = RawHeader::new_zeroed();
         in_place.read_padded(0, raw.as_mut_bytes()).context(|| "Could not read the header".to_owned())?;
@@ -117,7 +117,7 @@ impl Parallels {
 
     /// The image as it is in the file now.
     fn reload(&self) -> Result<Self> {
-        let source = Source { disk: Arc::clone(&self.file), flags: &self.flags, name: &self.name };
+        let source = Source::alone(Arc::clone(&self.file), &self.flags, &self.name);
         Self::load(source, &self.options, self.behind)
     }
 

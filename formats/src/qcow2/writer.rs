@@ -80,7 +80,9 @@ impl Writer for Qcow2Writer {
     }
 
     fn compression(&self) -> Option<Compression> {
-        let compression = Compression { codec: self.codec, cluster_size: self.geometry.cluster_size() };
+        let cluster_size = self.geometry.cluster_size();
+        // A stream as long as the cluster would gain nothing.
+        let compression = Compression { stream: self.codec.into(), cluster_size, max_len: cluster_size - 1 };
         (!self.geometry.external_data && self.encryption.is_none()).then_some(compression)
     }
 

@@ -21,7 +21,7 @@ use self::check::Examination;
 use self::header::{Features, Header, RawHeader};
 use self::writer::Session;
 use crate::error::ResultExt;
-use crate::registry::{Registered, Source};
+use crate::registry::{Creation, Registered, Source};
 use crate::two_level::TwoLevel;
 use crate::{
     BackingReference, CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes,
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Qed,
     open: |source| Ok(Box::new(Qed::open(source)?)),
-    create: create::create,
+    create: Creation::InOneFile(create::create),
 };
 
 /// The entry of a cluster that reads as zeroes. Nothing stands for one that is not there.

@@ -18,7 +18,7 @@ use self::writer::Space;
 use crate::error::ResultExt;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::raw::SECTOR;
-use crate::registry::Registered;
+use crate::registry::{Creation, Registered};
 use crate::{
     CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
     Mapping, OpenFlags, Result, Target, Writer,
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vdi,
     open: |source| Ok(Box::new(Vdi::open(source.disk, source.flags)?)),
-    create: create::create,
+    create: Creation::InOneFile(create::create),
 };
 
 /// A VDI image.

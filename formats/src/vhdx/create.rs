@@ -60,7 +60,7 @@ pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box
         write_table(&metadata, blocks, regions.bat.offset, blocks_at, &*disk)?;
     }
     let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-    Ok(Box::new(Vhdx::open(Source { disk, flags: &flags, name: "" })?))
+    Ok(Box::new(Vhdx::open(Source::alone(disk, &flags, ""))?))
 }
 
 impl Plan {

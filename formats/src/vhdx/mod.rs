@@ -31,7 +31,7 @@ use self::regions::Regions;
 use self::replay::{Replay, Replayed};
 use self::writer::State;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
-use crate::registry::{Registered, Source};
+use crate::registry::{Creation, Registered, Source};
 use crate::sector_bitmap::{self, FirstBit};
 use crate::{
     BackingReference, CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes,
@@ -42,7 +42,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vhdx,
     open: |source| Ok(Box::new(Vhdx::open(source)?)),
-    create: create::create,
+    create: Creation::InOneFile(create::create),
 };
 
 /// A VHDX image.
@@ -107,7 +107,7 @@ impl Vhdx {
     }
 
     fn try_open(source: Source<'_>) -> std::result::Result<Self, Refusal> {
-        let Source { disk: file, flags, name } = source;
+        let Source { disk: file, flags, name, .. } = source;
         let mut in_place = file.in_place().unwrap_or_else(|| Arc::clone(&file));
         let mut signature = [0; FILE_SIGNATURE.len()];
         in_place.read_padded(0, &mut signature)?;
@@ -307,7 +307,7 @@ impl Repairer for Vhdx {
         let report = found.as_ref().cloned().unwrap_or_default();
         let report = CheckReport { corruptions_fixed: self.was_replayed.into(), ..report };
         let again = || {
-            let source = Source { disk: Arc::clone(&self.file), flags: &self.flags, name: &self.name };
+            let source = Source::alone(Arc::clone(&self.file), &self.flags, &self.name);
             Ok(Box::new(Self::open(source)?) as _)
         };
         Repaired { report, lost: 0, image: found.and_then(|_| again()) }

@@ -30,7 +30,7 @@ use crate::error::ResultExt;
 use crate::options::VpcOptions;
 use crate::paged_table::PAGE_ENTRIES;
 use crate::raw::{SECTOR, sectors};
-use crate::registry::{Registered, Source};
+use crate::registry::{Creation, Registered, Source};
 use crate::sector_bitmap::{self, FirstBit};
 use crate::{
     BackingReference, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
@@ -41,7 +41,7 @@ use crate::{
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vpc,
     open: |source| Ok(Box::new(Vpc::open(source, &VpcOptions::default())?)),
-    create: create::create,
+    create: Creation::InOneFile(create::create),
 };
 
 /// A VPC image.
@@ -74,7 +74,7 @@ enum Layout {
 impl Vpc {
     /// An image in a file.
     pub(crate) fn open(source: Source<'_>, options: &VpcOptions) -> Result<Self> {
-        let Source { disk, flags, name } = source;
+        let Source { disk, flags, name, .. } = source;
         let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));
         let at_start = read_footer(&*in_place, 0).context(|| "Unable to read VHD header".to_owned())?;
         // Of an empty disk the footer is all there is.

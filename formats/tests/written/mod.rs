@@ -125,7 +125,7 @@ fn compress_one(image: &Image, model: &mut [u8], numbers: &mut Numbers, at: u64)
     let cluster: Vec<u8> =
         (0..size).map(|i| if i % 7 < 3 { (value >> (i % 8)) as u8 } else { i as u8 }).collect();
     let mut payload = vec![0; size - 1];
-    if let Some(len) = Encoder::new(compression.codec).unwrap().encode(&cluster, &mut payload) {
+    if let Some(len) = Encoder::new(compression.stream).unwrap().encode(&cluster, &mut payload) {
         writer.write_compressed(GuestOffset(start as u64), &payload[..len]).unwrap();
         model[start..end].copy_from_slice(&cluster[..end - start]);
     }

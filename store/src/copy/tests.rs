@@ -107,7 +107,7 @@ impl Writer for TestFormat {
     }
 
     fn compression(&self) -> Option<Compression> {
-        Some(Compression { codec: Codec::Deflate, cluster_size: self.unit })
+        Some(Compression { stream: Codec::Deflate.into(), cluster_size: self.unit, max_len: self.unit - 1 })
     }
 
     fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {

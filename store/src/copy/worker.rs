@@ -31,7 +31,8 @@ pub(super) struct Worker<'a> {
     /// What will be beneath the chunk, where that is going to be another image.
     pub(super) other: AlignedBuf,
     pub(super) other_reader: Option<Reader<'a>>,
-    encoder: Option<Encoder>,
+    /// What compresses, and how long the result of a unit may be.
+    encoder: Option<(Encoder, usize)>,
     payload: Vec<u8>,
 }
 
@@ -62,7 +63,9 @@ impl<'a> Worker<'a> {
         let writer =
             copy.target.driver().writer().ok_or_else(|| Error::unsupported("Image is not writable"))?;
         let encoder = match (copy.method, writer.compression()) {
-            (Method::Compressed, Some(compression)) => Some(Encoder::new(compression.codec)?),
+            (Method::Compressed, Some(compression)) => {
+                Some((Encoder::new(compression.stream)?, compression.max_len as usize))
+            }
             _ => None,
         };
         let other_reader = match copy.beneath {
@@ -251,14 +254,14 @@ impl<'a> Worker<'a> {
 
     /// Compresses the units of a chunk.
     fn compress(&mut self, job: &Job) -> Result<Vec<Step>> {
-        let Some(mut encoder) = self.encoder.take() else {
+        let Some((mut encoder, max_len)) = self.encoder.take() else {
             return Err(Error::unsupported("Compression not supported for this file format"));
         };
         let (len, unit) = (job.len() as usize, self.unit as usize);
         let padded = len.next_multiple_of(unit);
-        self.payload.resize(padded, 0);
+        self.payload.resize(padded / unit * max_len, 0);
         let mut steps = Vec::new();
-        for start in (0..padded).step_by(unit) {
+        for (start, slot) in (0..padded).step_by(unit).zip((0..).step_by(max_len)) {
             let within = unit.min(len - start);
             if self.is_beneath(job, start, within) || self.is_same(start, within) {
                 continue;
@@ -267,15 +270,13 @@ impl<'a> Worker<'a> {
             if self.zeroes_are_there() && is_zero(cluster) {
                 continue;
             }
-            // A payload as long as the cluster would gain nothing, hence one byte less.
-            let packed = encoder.encode(cluster, &mut self.payload[start..start + unit - 1]);
-            let action = match packed {
-                Some(len) => Action::Compressed { start, len },
+            let action = match encoder.encode(cluster, &mut self.payload[slot..slot + max_len]) {
+                Some(len) => Action::Compressed { start: slot, len },
                 None => Action::Store,
             };
             steps.push(Step { start, len: unit.min(len - start), action });
         }
-        self.encoder = Some(encoder);
+        self.encoder = Some((encoder, max_len));
         Ok(steps)
     }
 

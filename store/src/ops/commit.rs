@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use formats::create::Preallocation;
 use formats::shown::shown;
-use formats::{Durability, Error, ErrorKind, Image, OpenContext, OpenFlags, Result, Writer};
+use formats::{Compressing, Durability, Error, ErrorKind, Image, OpenContext, OpenFlags, Result, Writer};
 
 use crate::chain;
 use crate::copy::{Beneath, Copy, Method, Unreadable, workers};
@@ -102,6 +102,9 @@ impl Merge {
         let top = request.reopen(context, depth)?;
         let Some(base) = layers(&top).nth(depth) else { return Err(no_backing()) };
         merge(&top, base, &request, progress).map_err(job_failed)?;
+        if depth == 1 {
+            follow(&top, base)?;
+        }
         match request.afterwards {
             Afterwards::Emptied => empty(&top),
             Afterwards::Kept => Ok(()),
@@ -137,7 +140,11 @@ fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -
         len: top.virtual_size(),
         target: base,
         beneath: Beneath::Layer(base, old_size),
-        method: if target.overwrites() { Method::Offload } else { Method::Plain },
+        method: match target.compressing() {
+            Compressing::Always => Method::Compressed,
+            _ if target.overwrites() => Method::Offload,
+            _ => Method::Plain,
+        },
         min_sparse: MIN_SPARSE,
         unreadable: Unreadable::Fails,
         workers: workers(request.parallel),
@@ -145,6 +152,13 @@ fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -
     };
     copy.run(progress)?;
     target.commit(Durability::Durable)
+}
+
+/// The image on top goes on standing on the base, whatever that holds now.
+fn follow(top: &Image, base: &Image) -> Result<()> {
+    let writer = writer(top)?;
+    writer.follow(base.driver());
+    writer.commit(Durability::Durable)
 }
 
 /// Gives up what the image holds; where its format has no such thing, it stays.

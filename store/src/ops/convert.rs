@@ -3,7 +3,7 @@
 use formats::create::{CreateOptions, NewImage};
 use formats::engine::{Write, write};
 use formats::error::ResultExt;
-use formats::{Durability, Error, Format, Image, OpenContext, OpenFlags, Result};
+use formats::{Compressing, Durability, Error, Format, Image, OpenContext, OpenFlags, Result};
 use journal::Zeroing;
 
 use crate::copy::{Beneath, Copy, Method, Unreadable, workers};
@@ -164,14 +164,7 @@ impl Convert {
             len,
             target,
             beneath,
-            method: match self.transfer {
-                Transfer::Plain if matches!(self.target, Target::Existing { .. }) => {
-                    Method::into_existing(target, self.source_flags)
-                }
-                Transfer::Plain => Method::Plain,
-                Transfer::Compressed => Method::Compressed,
-                Transfer::Offload => Method::Offload,
-            },
+            method: self.method(target),
             min_sparse: self.min_sparse,
             unreadable: match self.unreadable {
                 UnreadablePolicy::Fail => Unreadable::Fails,
@@ -185,12 +178,23 @@ impl Convert {
 }
 
 impl Convert {
+    fn method(&self, target: &Image) -> Method {
+        match (self.transfer, compressing(target)) {
+            (_, Compressing::Always) | (Transfer::Compressed, Compressing::OnRequest) => Method::Compressed,
+            (Transfer::Offload, _) => Method::Offload,
+            _ if matches!(self.target, Target::Existing { .. }) => {
+                Method::into_existing(target, self.source_flags)
+            }
+            _ => Method::Plain,
+        }
+    }
+
     /// What cannot be compressed is refused before anything is made.
     fn check_compression(&self, format: Format, options: &CreateOptions) -> Result<()> {
         if self.transfer != Transfer::Compressed {
             return Ok(());
         }
-        if format != Format::Qcow2 {
+        if !matches!(format, Format::Qcow2 | Format::Vmdk) {
             return Err(no_compression());
         }
         if options.flag("encryption") || options.is_given("encrypt.format") {
@@ -208,9 +212,12 @@ impl Convert {
             let format = driver.format();
             return Err(Error::unsupported(format!("Format driver '{format}' does not support bitmaps")));
         }
-        let can_compress = driver.writer().is_some_and(|writer| writer.compression().is_some());
-        if self.transfer == Transfer::Compressed && !can_compress {
-            return Err(no_compression());
+        if self.transfer == Transfer::Compressed && compressing(target) == Compressing::Never {
+            // Of the formats that can, some images cannot.
+            return match driver.format() {
+                Format::Vmdk => Err(Error::invalid("invalid cluster size")),
+                _ => Err(no_compression()),
+            };
         }
         Ok(())
     }
@@ -249,6 +256,8 @@ impl Convert {
             Content::Zeroes => Ok(Beneath::Zeroes),
             Content::Backing => Ok(Beneath::Backing(u64::MAX)),
             Content::Unknown if self.min_sparse == 0 || stores_zeroes(target) => Ok(Beneath::Unknown),
+            // It holds nothing, or cannot be written.
+            Content::Unknown if compressing(target) == Compressing::Always => Ok(Beneath::Unknown),
             Content::Unknown => make_zero(target, len, Zeroing::Unmap).map(|()| Beneath::Zeroes),
         }
     }
@@ -268,6 +277,10 @@ fn beneath_new(new: &NewImage, len: u64) -> Result<Beneath<'static>> {
 /// Whether every zero has to be written.
 fn stores_zeroes(image: &Image) -> bool {
     image.driver().writer().is_some_and(|writer| writer.zeroes_are_data())
+}
+
+fn compressing(image: &Image) -> Compressing {
+    image.driver().writer().map_or(Compressing::Never, |writer| writer.compressing())
 }
 
 /// Makes the first `len` bytes zeroes; what stands after them is not the copy's to change.

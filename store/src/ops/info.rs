@@ -1,5 +1,6 @@
 //! `info`: what an image is.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -55,7 +56,7 @@ pub struct BackingInfo {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildInfo {
     /// Its role.
-    pub role: &'static str,
+    pub role: Cow<'static, str>,
     /// What it is.
     pub node: NodeInfo,
 }
@@ -110,10 +111,11 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
     let details = image.driver().details()?;
     let is_bare_file = image.children().is_empty() && is_file(image.driver_name());
     let is_on_nothing = is_null(lowest_driver(image));
-    let children = image
-        .children()
-        .iter()
-        .map(|child| Ok(ChildInfo { role: child.role, node: below_info(&child.below)? }))
+    // Extents come first, the last one before the others.
+    let extents = image.children().iter().rev().filter(|child| child.is_extent());
+    let children = extents
+        .chain(image.children().iter().filter(|child| !child.is_extent()))
+        .map(|child| Ok(ChildInfo { role: child.role.clone(), node: below_info(&child.below)? }))
         .collect::<Result<Vec<_>>>()?;
     let (actual_size, cluster_size) = (actual_size(image, &children), cluster_size_below(image, &children));
     // Of a filter that is its child's.

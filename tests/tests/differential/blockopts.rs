@@ -251,7 +251,7 @@ fn probing() -> Vec<Case> {
     ];
     let mut all = Vec::new();
     for (variant, setup) in FILES {
-        let supported = !["qcow1", "vmdk"].contains(variant);
+        let supported = !["qcow1"].contains(variant);
         if supported {
             for (command, line) in [
                 ("info", "info a"),

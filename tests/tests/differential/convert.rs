@@ -4,7 +4,7 @@ use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
-const TARGETS: [(&str, &str); 22] = [
+const TARGETS: [(&str, &str); 29] = [
     ("raw", "-O raw"),
     ("qcow2", "-O qcow2"),
     ("v2", "-O qcow2 -o compat=0.10"),
@@ -27,6 +27,13 @@ const TARGETS: [(&str, &str); 22] = [
     ("parallels-64k", "-O parallels -o cluster_size=64k"),
     ("qed", "-O qed"),
     ("qed-4k", "-O qed -o cluster_size=4k,table_size=2"),
+    ("vmdk", "-O vmdk"),
+    ("vmdk-flat", "-O vmdk -o subformat=monolithicFlat"),
+    ("vmdk-pieces", "-O vmdk -o subformat=twoGbMaxExtentSparse"),
+    ("vmdk-flat-pieces", "-O vmdk -o subformat=twoGbMaxExtentFlat"),
+    ("vmdk-stream", "-O vmdk -o subformat=streamOptimized"),
+    ("vmdk-compressed", "-c -O vmdk"),
+    ("vmdk-zeroed", "-O vmdk -o zeroed_grain=on"),
 ];
 
 pub fn cases() -> Vec<Case> {

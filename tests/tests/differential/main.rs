@@ -35,6 +35,7 @@ mod usage;
 
 mod vdi;
 mod vhdx;
+mod vmdk;
 mod vpc;
 
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ fn cases() -> Vec<Case> {
         vhdx::cases,
         luks::cases,
         encrypted::cases,
+        vmdk::cases,
         vpc::cases,
         parallels::cases,
         null::cases,
