@@ -42,6 +42,11 @@ pub fn write(image: &Image, at: u64, what: Write<'_>) -> Result<()> {
     // The image's end counts as aligned: nothing stands behind it.
     let aligned_end = if end == image.virtual_size() { end } else { end / unit * unit };
     let aligned_start = at.next_multiple_of(unit).min(end);
+    let is_whole = (aligned_start, aligned_end) == (at, end);
+    if !is_whole && writer.compressing() == Compressing::Always {
+        // What is compressed is not written again, which a part of a unit would need. It says so itself.
+        return writer.prepare(GuestOffset(at), end - at).map(drop);
+    }
     if aligned_start >= aligned_end {
         return patch(image, writer, at, end, &what, at);
     }

@@ -54,12 +54,11 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn of_shape(shape: &'static Shape) -> Vec<Case> {
-    // Of VHDX the oracle reads every byte, wherever it is, and holes of a tebibyte in Parallels make it abort.
+    // Of VHDX the oracle reads every byte, wherever it is, of VMDK it asks for every grain, and holes of a tebibyte
+    // in Parallels make it abort.
     let fits = |name: &str| {
-        !shape.traits.huge
-            || !["raw", "clusters-4k", "qed-4k"].contains(&name)
-                && !name.starts_with("vhdx")
-                && !name.starts_with("parallels")
+        let is_slow = ["vhdx", "vmdk", "parallels"].iter().any(|format| name.starts_with(format));
+        !shape.traits.huge || !["raw", "clusters-4k", "qed-4k"].contains(&name) && !is_slow
     };
     TARGETS
         .iter()

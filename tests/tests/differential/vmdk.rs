@@ -243,8 +243,6 @@ fn written() -> Vec<Case> {
 /// Disks that stand on others.
 fn overlays() -> Vec<Case> {
     const LINES: &[&str] = &[
-        "info top.vmdk",
-        "info --backing-chain --output=json top.vmdk",
         "map top.vmdk",
         "map --output=json top.vmdk",
         "check top.vmdk",
