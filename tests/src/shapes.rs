@@ -262,7 +262,7 @@ const fn vmdk(name: &'static str, script: &'static str) -> Shape {
 /// VMDK: all types, and disks on others.
 pub const VMDK: &[Shape] = &[
     vmdk("vmdk/empty", "img create -f vmdk a.vmdk 8M"),
-    vmdk("vmdk/odd-size", "img create -f vmdk a.vmdk 2500001\nio -f vmdk a.vmdk | write -P 1 2M 1k"),
+    vmdk("vmdk/odd-size", "img create -f vmdk a.vmdk 2600001\nio -f vmdk a.vmdk | write -P 1 2M 1k"),
     vmdk("vmdk/dense", "noise n.raw 3M 1\nimg convert -f raw -O vmdk n.raw a.vmdk"),
     vmdk(
         "vmdk/fragmented",

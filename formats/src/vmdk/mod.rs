@@ -114,11 +114,10 @@ impl Vmdk {
         self.extents.get(place).ok_or_else(io_error)
     }
 
-    /// The size of the grains, if all extents are of one kind and have any.
-    fn grain_size(&self) -> Option<u64> {
+    /// The first extent, if all are like it.
+    fn model(&self) -> Option<&Extent> {
         let (first, others) = self.extents.split_first()?;
-        let is_same = others.iter().all(|other| other.is_like(first));
-        first.grain_size().filter(|_| is_same)
+        others.iter().all(|other| other.is_like(first)).then_some(first)
     }
 }
 
@@ -164,8 +163,8 @@ impl Driver for Vmdk {
             },
         });
         Ok(FormatDetails {
-            cluster_size: self.grain_size(),
-            dirty: Some(false),
+            cluster_size: self.model().and_then(Extent::grain_size),
+            dirty: self.model().map(|_| false),
             specific: Some(specific),
             ..FormatDetails::default()
         })
