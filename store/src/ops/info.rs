@@ -121,7 +121,7 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
     // Of a filter that is its child's.
     let behind = image.backing().filter(|_| Filter::from_name(image.driver_name()).is_none());
     let behind = behind.map(|behind| image_info(behind)).transpose()?;
-    let behind = behind.map(|node| ChildInfo { role: "backing", node });
+    let behind = behind.map(|node| ChildInfo { role: "backing".into(), node });
     Ok(NodeInfo {
         filename: image.name().display(),
         format: image.driver_name(),
