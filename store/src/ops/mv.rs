@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use formats::error::ResultExt;
 use formats::options::name;
 use formats::shown::shown;
-use formats::{BackingReference, Durability, Error, Image, OpenContext, OpenFlags, Result};
+use formats::{BackingReference, Child, Durability, Error, Image, OpenContext, OpenFlags, Result};
 use journal::Access;
 
 use super::rm::{is_link, require_file};
@@ -130,9 +130,15 @@ fn keep_needs(context: &OpenContext<'_>, from: &Path, to: &Path) -> Result<()> {
     let image = open_to_look(context, from)?;
     let details = image.driver().details()?.specific;
     let data_file = details.as_ref().and_then(|details| details["data"]["data-file"].as_str());
-    if data_file.is_some_and(|data_file| !name::is_absolute(OsStr::new(data_file))) {
+    let reason = if data_file.is_some_and(|data_file| !name::is_absolute(OsStr::new(data_file))) {
+        Some("its data file's name is relative, and cannot be changed")
+    } else if image.children().iter().any(Child::is_extent) {
+        Some("it has extents in files of their own, which would stay")
+    } else {
+        None
+    };
+    if let Some(reason) = reason {
         let from = shown(from.as_os_str());
-        let reason = "its data file's name is relative, and cannot be changed";
         return Err(Error::unsupported(format!("'{from}' cannot go to another directory: {reason}")));
     }
     let Some(backing) = image.driver().backing() else { return Ok(()) };
