@@ -209,8 +209,8 @@ impl NodeName {
     }
 
     /// The name of a filter: a file's name alone does not tell of it.
-    pub(crate) fn of_filter(driver: &str, children: &[Child]) -> Self {
-        Self { exact: None, ..Self::over(driver, Vec::new(), children) }
+    pub(crate) fn of_filter(driver: &str, own: Vec<(&'static str, Value)>, children: &[Child]) -> Self {
+        Self { exact: None, ..Self::over(driver, own, children) }
     }
 
     /// The name of an image with options of its own over its files.

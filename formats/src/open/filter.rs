@@ -21,6 +21,11 @@ impl Opener<'_> {
         if filter == Filter::CopyOnRead && opener.flags.access == Access::Read {
             return Err(Error::invalid("Block node is read-only"));
         }
+        if let Some(group) = &node.group
+            && !self.context.secrets.is_some_and(|objects| objects.contains(group.as_bytes()))
+        {
+            return Err(Error::invalid(format!("Throttle group '{group}' does not exist")));
+        }
         let flags = OpenFlags { backing: true, ..opener.flags };
         let image = Arc::new(Self { flags, ..opener }.open(*node.file, need)?);
         if filter == Filter::Compress {
@@ -31,7 +36,8 @@ impl Opener<'_> {
             return Err(Error::invalid(text));
         }
         let children = vec![child(&image)];
-        let name = NodeName::of_filter(driver_name, &children);
+        let own = node.spelled.iter().map(|(key, value)| (*key, value.into())).collect();
+        let name = NodeName::of_filter(driver_name, own, &children);
         let (backing, driver) = (image.backing().cloned(), Box::new(Filtered::new(image)));
         let (backing_name, probed) = (None, false);
         Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))

@@ -1,6 +1,6 @@
 //! What filters can be told: nodes that pass on what is asked of them.
 
-use super::dict::Dict;
+use super::dict::{Dict, Scalar};
 use super::driver::GenericOptions;
 use super::node::NodeOptions;
 use super::take;
@@ -42,24 +42,21 @@ impl Filter {
         Self::ALL.into_iter().find(|filter| filter.name() == name)
     }
 
-    /// Takes what the filter knows and what changes nothing of what a guest sees.
-    pub(super) fn take(self, options: &mut Dict) -> Result<()> {
+    /// Takes what the filter knows: the group that it is in, if it has some.
+    pub(super) fn take(self, options: &mut Dict) -> Result<Option<String>> {
         match self {
             Self::CopyOnRead | Self::Compress => {}
             Self::Preallocate => {
                 take::size(options, "prealloc-align")?;
                 take::size(options, "prealloc-size")?;
             }
-            // There are no groups: nobody can define one.
             Self::Throttle => {
                 let group = options.take("throttle-group").and_then(|value| value.spelled());
-                return Err(Error::invalid(match group {
-                    None => "Please specify a throttle group".to_owned(),
-                    Some(group) => format!("Throttle group '{group}' does not exist"),
-                }));
+                let group = group.ok_or_else(|| Error::invalid("Please specify a throttle group"))?;
+                return Ok(Some(group));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -68,6 +65,10 @@ impl Filter {
 pub struct FilterNode {
     /// The filter.
     pub filter: Filter,
+    /// The object that the filter belongs to, if it does to one.
+    pub group: Option<String>,
+    /// The options by which it is named, as they were spelled.
+    pub spelled: Vec<(&'static str, Scalar)>,
     /// What it is over.
     pub file: Box<NodeOptions>,
     /// What every node is told.

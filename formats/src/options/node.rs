@@ -238,8 +238,9 @@ fn parse_filter(
 ) -> Result<NodeOptions> {
     let file = Box::new(parse_file(Named::Yes, filename, &mut options, said)?);
     let generic = said.generic(&mut options)?;
-    filter.take(&mut options)?;
-    Ok(NodeOptions::Filter(FilterNode { filter, file, generic, unknown: options }))
+    let spelled = options.spelled(&["throttle-group"]);
+    let group = filter.take(&mut options)?;
+    Ok(NodeOptions::Filter(FilterNode { filter, group, spelled, file, generic, unknown: options }))
 }
 
 impl ImageOptions {

@@ -71,6 +71,14 @@ const LINES: &[&str] = &[
     "info --image-opts driver=preallocate,read-only=on,file.filename=d.raw",
     "bench -w -c 1 --image-opts driver=preallocate,read-only=on,file.filename=d.raw",
     "bench -w -c 1 --image-opts driver=compress,file.driver=qcow2,file.file.filename=a.qcow2",
+    "info --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2",
+    "info --output=json --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2",
+    "map --output=json --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2",
+    "convert --object throttle-group,id=g,limits.iops-total=100000 --image-opts -O raw driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2 out.raw",
+    "compare --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2 driver=qcow2,file.filename=a.qcow2",
+    "info --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=compress,file.driver=throttle,file.throttle-group=g,file.file.driver=qcow2,file.file.file.filename=t.qcow2",
+    "info --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=h,file.filename=d.raw",
+    "check --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2",
 ];
 
 pub fn cases() -> Vec<Case> {
