@@ -10,11 +10,13 @@
 //!          ├─ header · snapshots · bitmaps   what the metadata says
 //!          ├─ guest                          what a guest would read, as a digest
 //!          └─ check                          reference counts, flags, overlaps
+//!     └─ driven   formats for which their own driver is asked
 //! ```
 
 mod bitmaps;
 mod bytes;
 mod check;
+mod driven;
 mod footprint;
 mod guest;
 mod header;
@@ -93,7 +95,7 @@ impl Verdict {
 #[derive(Debug)]
 pub struct Judge {
     path: PathBuf,
-    format: Format,
+    format: Asked,
     /// Verdicts, the one that was right last first.
     known: Vec<Known>,
     /// How often a file was read at all.
@@ -107,21 +109,35 @@ struct Known {
     opinion: Opinion,
 }
 
+/// Who says what an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The reader here.
+    Reader(Format),
+    /// The driver of a format.
+    Driver(&'static str),
+}
+
 /// As many verdicts are kept: the old one, the new one, and some that trees pass through.
 const MEMORY: usize = 6;
 
 impl Judge {
     /// A judge of the qcow2 image at `path`.
     pub fn of_qcow2(path: impl Into<PathBuf>) -> Self {
-        Self::new(path.into(), Format::Qcow2)
+        Self::new(path.into(), Asked::Reader(Format::Qcow2))
     }
 
     /// A judge of the raw image at `path`.
     pub fn of_raw(path: impl Into<PathBuf>) -> Self {
-        Self::new(path.into(), Format::Raw)
+        Self::new(path.into(), Asked::Reader(Format::Raw))
     }
 
-    fn new(path: PathBuf, format: Format) -> Self {
+    /// A judge of the image at `path` that asks the driver of its format.
+    pub fn of_format(path: impl Into<PathBuf>, format: &'static str) -> Self {
+        Self::new(path.into(), Asked::Driver(format))
+    }
+
+    fn new(path: PathBuf, format: Asked) -> Self {
         Self { path, format, known: Vec::new(), readings: 0 }
     }
 
@@ -132,7 +148,7 @@ impl Judge {
 
     /// Whether the image has a format that foreign programs find whole before any recovery.
     pub fn is_qcow2(&self) -> bool {
-        self.format == Format::Qcow2
+        self.format == Asked::Reader(Format::Qcow2)
     }
 
     /// What stands at the judge's path in this tree.
@@ -152,7 +168,10 @@ impl Judge {
     fn read(&mut self, tree: &Frozen) -> Known {
         self.readings += 1;
         let reader = Reader::new(tree);
-        let opinion = reader.find(&self.path).map(|_| look(&reader, &self.path, self.format));
+        let opinion = reader.find(&self.path).map(|_| match self.format {
+            Asked::Reader(format) => look(&reader, &self.path, format),
+            Asked::Driver(format) => driven::look(&reader, tree, &self.path, format),
+        });
         Known { tree: tree.clone(), footprint: reader.into_footprint(), opinion }
     }
 }

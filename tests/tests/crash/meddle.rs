@@ -63,8 +63,10 @@ impl Meddling {
             Self::Renamed => fs.rename(path, &elsewhere(path)).ok(),
             Self::Replaced => replace(fs, path, &pattern(77, 70_000)).ok(),
             Self::Restored => replace(fs, path, &fs.bytes(path)?).ok(),
-            Self::Written if image.is_qcow2 => change(fs, &image.path, |image| put(image, 512, 78, 900)).ok(),
-            Self::WrittenInPlace if image.is_qcow2 => write(fs, path, data_of(&fs.bytes(path)?)?),
+            Self::Written if image.is_qcow2() => {
+                change(fs, &image.path, |image| put(image, 512, 78, 900)).ok()
+            }
+            Self::WrittenInPlace if image.is_qcow2() => write(fs, path, data_of(&fs.bytes(path)?)?),
             Self::Written | Self::WrittenInPlace => write(fs, path, self.place_in(fs.bytes(path)?.len())?),
         }
     }

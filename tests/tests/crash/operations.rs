@@ -4,6 +4,7 @@ mod chains;
 mod copying;
 mod features;
 mod inside;
+mod others;
 
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
@@ -94,6 +95,11 @@ const FAMILIES: &[Family] = &[
     inside::bitmap_several,
     inside::check_repair,
     inside::check_leaks,
+    others::write,
+    others::convert_existing,
+    others::resize,
+    others::rebase,
+    others::commit,
 ];
 
 impl Subject {

@@ -32,7 +32,14 @@ pub struct Scenario {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     pub path: String,
-    pub is_qcow2: bool,
+    pub format: &'static str,
+}
+
+impl Watched {
+    /// Whether programs that know nothing of recovery find it whole at any time.
+    pub fn is_qcow2(&self) -> bool {
+        self.format == "qcow2"
+    }
 }
 
 /// What a program that knows nothing of recovery finds in a qcow2 image after a crash.
@@ -68,9 +75,10 @@ impl Scenario {
 
     /// Judges of its images.
     pub fn judges(&self) -> Vec<Judge> {
-        let judge = |image: &Watched| match image.is_qcow2 {
-            true => Judge::of_qcow2(&image.path),
-            false => Judge::of_raw(&image.path),
+        let judge = |image: &Watched| match image.format {
+            "qcow2" => Judge::of_qcow2(&image.path),
+            "raw" => Judge::of_raw(&image.path),
+            other => Judge::of_format(&image.path, other),
         };
         self.images.iter().map(judge).collect()
     }
@@ -117,10 +125,15 @@ impl Scenario {
 
 /// A qcow2 image that is watched.
 pub fn qcow2(path: &str) -> Watched {
-    Watched { path: path.to_owned(), is_qcow2: true }
+    Watched { path: path.to_owned(), format: "qcow2" }
 }
 
 /// A raw file that is watched.
 pub fn raw(path: &str) -> Watched {
-    Watched { path: path.to_owned(), is_qcow2: false }
+    Watched { path: path.to_owned(), format: "raw" }
+}
+
+/// An image of another format that is watched.
+pub fn other(path: &str, format: &'static str) -> Watched {
+    Watched { path: path.to_owned(), format }
 }

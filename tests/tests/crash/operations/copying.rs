@@ -209,7 +209,7 @@ fn new_target(path: &str, format: &str, options: &str) -> NewTarget {
     }
 }
 
-fn conversion(source: &str, format: &str, target: convert::Target, transfer: Transfer) -> Convert {
+pub(super) fn conversion(source: &str, format: &str, target: convert::Target, transfer: Transfer) -> Convert {
     Convert {
         sources: vec![name(source, format)],
         source_flags: OpenFlags::READ,
