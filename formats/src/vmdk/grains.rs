@@ -13,7 +13,7 @@ use zerocopy::little_endian::{U32, U64};
 
 use super::io_error;
 use super::sesparse;
-use super::writer::Space;
+use super::space::Space;
 use crate::paged_table::{Page, PageCache, PagedTable};
 use crate::raw::SECTOR;
 use crate::{CompressedRun, Error, Framing, GuestOffset, Holes, HostOffset, Mapping, Result, Stream, Target};

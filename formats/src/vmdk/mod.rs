@@ -16,6 +16,7 @@ mod extents;
 mod grains;
 mod header;
 mod sesparse;
+mod space;
 mod writer;
 
 use std::sync::{Arc, Mutex};
