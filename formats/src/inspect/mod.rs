@@ -86,6 +86,8 @@ pub fn inspect(context: &OpenContext<'_>, filename: &OsStr, question: &Question)
     let flags = OpenFlags { backing: false, data: false, ..question.flags };
     match open_filename(&closed, filename, Some(found.format.name()), flags) {
         Ok(image) => found.learn(&image)?,
+        // A file that it names was not opened: that is told already.
+        Err(error) if error.kind() == ErrorKind::Refused && !found.references.is_empty() => {}
         Err(error) => found.concerns.push(Concern::of_failure(&error)),
     }
     found.judge(question);
@@ -98,7 +100,10 @@ impl Inspection {
         self.virtual_size = Some(image.virtual_size());
         self.encrypted = image.driver().details()?.encrypted;
         if let Some(backing) = image.driver().backing() {
-            self.references.push(Reference { role: Role::Backing, name: backing.name.clone() });
+            let reference = Reference { role: Role::Backing, name: backing.name.clone() };
+            if !self.references.contains(&reference) {
+                self.references.push(reference);
+            }
         }
         Ok(())
     }
