@@ -52,6 +52,7 @@ mod paged_table;
 mod parallels;
 mod prl_xml;
 pub mod probe;
+mod qcow;
 pub mod qcow2;
 mod qed;
 pub mod raw;

@@ -255,6 +255,41 @@ pub const QED: &[Shape] = &[
         .with(Traits::HUGE),
 ];
 
+const fn qcow(name: &'static str, script: &'static str) -> Shape {
+    Shape { name, image: "a.qcow", format: "qcow", traits: Traits::PLAIN, script }
+}
+
+/// qcow: alone and over others.
+pub const QCOW: &[Shape] = &[
+    qcow("qcow/empty", "img create -f qcow a.qcow 8M"),
+    qcow("qcow/dense", "noise n.raw 3M 1\nimg convert -f raw -O qcow n.raw a.qcow"),
+    qcow("qcow/odd-size", "img create -f qcow a.qcow 1000001\nio -f qcow a.qcow | write -P 1 999424 512 | write -P 2 0 4k"),
+    qcow(
+        "qcow/fragmented",
+        "img create -f qcow a.qcow 12M
+         io -f qcow a.qcow | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k | write -z 7M 1M",
+    ),
+    qcow("qcow/compressed", "prose n.raw 3M 7\nimg convert -f raw -O qcow -c n.raw a.qcow"),
+    qcow(
+        "qcow/compressed-mixed",
+        "prose n.raw 1M 7\nnoise m.raw 64k 1\nimg convert -f raw -O qcow -c n.raw a.qcow
+         io -f qcow a.qcow | write -P 1 10k 5k | write -P 2 500k 64k | write -s m.raw 700k 64k",
+    ),
+    qcow(
+        "qcow/over-raw",
+        "noise b.raw 1000448 1
+         img create -f qcow -b b.raw -F raw a.qcow 2M
+         io -f qcow a.qcow | write -P 1 100k 4k | write -z 256k 128k | write -z 700k 3k | write -P 2 1500k 4k",
+    )
+    .with(Traits::BACKED),
+    qcow(
+        "qcow/over-qcow",
+        "prose n.raw 2M 7\nimg convert -f raw -O qcow -c n.raw b.qcow
+         img create -f qcow -b b.qcow -F qcow a.qcow 3M\nio -f qcow a.qcow | write -P 2 1000k 100k",
+    )
+    .with(Traits::BACKED),
+];
+
 const fn vmdk(name: &'static str, script: &'static str) -> Shape {
     Shape { name, image: "a.vmdk", format: "vmdk", traits: Traits::PLAIN, script }
 }
@@ -778,6 +813,7 @@ pub fn readable() -> impl Iterator<Item = &'static Shape> {
         VMDK,
         VPC,
         PARALLELS,
+        QCOW,
         QED,
         QCOW2,
         SUBCLUSTERS,

@@ -15,8 +15,8 @@ use testkit::effects::{both, run_oracle, run_tximg};
 use testkit::{content, scene, tximg};
 
 /// Formats that tximg reads; of all others it must say that it does not yet.
-const SUPPORTED: [&str; 10] =
-    ["raw", "qcow2", "vdi", "vhdx", "vmdk", "vpc", "parallels", "bochs", "cloop", "dmg"];
+const SUPPORTED: [&str; 12] =
+    ["raw", "qcow", "qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc", "parallels", "bochs", "cloop", "dmg"];
 
 #[test]
 fn every_sample_is_read_or_refused() {

@@ -38,7 +38,7 @@ use crate::qcow2::session::Files;
 use crate::raw::{Raw, SECTOR};
 use crate::registry::{self, Creation, NewFiles, Registered};
 use crate::shown::shown;
-use crate::{Durability, Error, Format, Image, OpenContext, Result, luks};
+use crate::{Durability, Error, Format, Image, OpenContext, Result, luks, qcow};
 
 /// What is allocated when an image is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +130,7 @@ impl NewImage {
 pub fn create(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
     match request.format {
         Format::Raw => create_raw(context, request),
+        Format::Qcow => create_qcow(context, request),
         Format::Qcow2 => create_qcow2(context, request),
         Format::Luks => create_luks(context, request),
         other => match registry::find(other) {
@@ -220,6 +221,16 @@ fn create_luks(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<
     let draft = begin(context, &request, request.target)?;
     let driver = luks::lay_out(request.options, context, draft.disk())?;
     let image = Image::new(shown(request.target.as_ref()), Box::new(driver), None);
+    Ok(NewImage { image, drafts: vec![draft] })
+}
+
+fn create_qcow(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {
+    let draft = begin(context, &request, request.target)?;
+    if Preallocation::from_options(request.options)? == Preallocation::Metadata {
+        return Err(Error::unsupported("Unsupported preallocation mode: metadata"));
+    }
+    let driver = qcow::create::lay_out(request.options, context, draft.disk())?;
+    let image = Image::new(shown(request.target.as_ref()), driver, request.backing);
     Ok(NewImage { image, drafts: vec![draft] })
 }
 

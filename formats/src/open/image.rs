@@ -22,7 +22,9 @@ use crate::options::{
     ParsedNode, Qcow2Options, Scalar, Slot, name,
 };
 use crate::parallels::{Behind as BehindParallels, Parallels};
+use crate::qcow::Qcow;
 use crate::qcow2::Qcow2;
+use crate::qcow2::header::Encryption;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
 use crate::registry::{Registered, Source};
@@ -140,6 +142,12 @@ impl Opener<'_> {
                 let driven = self.open_qcow2(options, qcow2, disk, children, need)?;
                 qcow2.check(&driven.0)?;
                 Driven { driver: Box::new(driven.0), children: driven.1, identity: None }
+            }
+            FormatOptions::Qcow(qcow) => {
+                let find = || qcow.encryption.passphrase(Encryption::Aes, self.context);
+                let driver = Qcow::open(Source { disk, flags: &self.flags, name: &name }, &find)?;
+                qcow.encryption.check_image(driver.is_encrypted().then_some(Encryption::Aes))?;
+                Driven { driver: Box::new(driver), children, identity: None }
             }
             FormatOptions::Luks(luks) => self.open_luks(luks, disk, children, need)?,
             FormatOptions::Vpc(vpc) => {
@@ -268,6 +276,7 @@ impl Opener<'_> {
             options.format,
             FormatOptions::Raw(_)
                 | FormatOptions::Luks(_)
+                | FormatOptions::Qcow(_)
                 | FormatOptions::Vpc(_)
                 | FormatOptions::Parallels(_)
                 | FormatOptions::PrlXml

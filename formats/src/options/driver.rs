@@ -4,6 +4,7 @@ use super::dict::{Dict, Scalar};
 use super::filter::Filter;
 use super::luks::LuksOptions;
 use super::parallels::ParallelsOptions;
+use super::qcow::QcowOptions;
 use super::qcow2::Qcow2Options;
 use super::take;
 use super::vpc::VpcOptions;
@@ -209,6 +210,8 @@ pub enum FormatOptions {
     Probe,
     /// Raw.
     Raw(RawOptions),
+    /// qcow.
+    Qcow(QcowOptions),
     /// qcow2.
     Qcow2(Qcow2Options),
     /// LUKS.
@@ -230,6 +233,7 @@ impl FormatOptions {
     pub(super) fn take(format: Format, options: &mut Dict) -> Result<Self> {
         match format {
             Format::Raw => RawOptions::take(options).map(Self::Raw),
+            Format::Qcow => Ok(Self::Qcow(QcowOptions::take(options))),
             Format::Qcow2 => Qcow2Options::take(options).map(Self::Qcow2),
             Format::Luks => LuksOptions::take(options).map(Self::Luks),
             Format::Vpc => VpcOptions::take(options).map(Self::Vpc),
@@ -247,6 +251,7 @@ impl FormatOptions {
         match self {
             Self::Probe => None,
             Self::Raw(_) => Some(Format::Raw),
+            Self::Qcow(_) => Some(Format::Qcow),
             Self::Qcow2(_) => Some(Format::Qcow2),
             Self::Luks(_) => Some(Format::Luks),
             Self::Vpc(_) => Some(Format::Vpc),
@@ -260,6 +265,7 @@ impl FormatOptions {
     pub(crate) fn spelled(&self) -> &[(&'static str, Scalar)] {
         match self {
             Self::Raw(raw) => &raw.spelled,
+            Self::Qcow(qcow) => &qcow.spelled,
             Self::Qcow2(qcow2) => &qcow2.spelled,
             Self::Luks(luks) => &luks.spelled,
             Self::Vpc(vpc) => &vpc.spelled,

@@ -42,11 +42,22 @@ pub struct KeyOptions {
 }
 
 impl KeyOptions {
-    fn take(options: &mut Dict) -> Self {
+    pub(super) fn take(options: &mut Dict) -> Self {
         let mut options = options.take_subtree("encrypt");
         let mut text = |name: &str| options.take(name).and_then(|value| value.spelled());
         let (format, key_secret) = (text("format"), text("key-secret"));
         Self { format, key_secret, unknown: options.first_key() }
+    }
+
+    /// Whether they are meant for this image.
+    pub(crate) fn check_image(&self, encryption: Option<Encryption>) -> Result<()> {
+        match (encryption, &self.format) {
+            (Some(method), _) => self.check(method),
+            (None, Some(format)) => Err(Error::invalid(format!(
+                "No encryption in image header, but options specified format '{format}'"
+            ))),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Whether they are meant for an image that is encrypted in this way.
@@ -107,15 +118,7 @@ impl Qcow2Options {
     pub(crate) fn check(&self, image: &Qcow2) -> Result<()> {
         let old = image.geometry().version == Version::V2;
         let cluster_size = image.geometry().cluster_size();
-        match (image.header().encryption, &self.encryption.format) {
-            (Some(method), _) => self.encryption.check(method)?,
-            (None, Some(format)) => {
-                return Err(Error::invalid(format!(
-                    "No encryption in image header, but options specified format '{format}'"
-                )));
-            }
-            (None, None) => {}
-        }
+        self.encryption.check_image(image.header().encryption)?;
         match self.l2_cache_entry_size {
             Some(size) if !size.is_power_of_two() || !(512..=cluster_size).contains(&size) => {
                 Err(Error::invalid(format!(

@@ -95,7 +95,7 @@ pub enum NewEncryption {
 
 impl NewEncryption {
     /// Reads the options.
-    pub(super) fn from_options(options: &CreateOptions) -> Result<Option<Self>> {
+    pub(crate) fn from_options(options: &CreateOptions) -> Result<Option<Self>> {
         let encrypt = Prefixed { options, prefix: PREFIX };
         if options.is_given("encryption") && encrypt.is_given("format") {
             let text = "'encrypt.format' and its alias 'encryption' can't be used at the same time";

@@ -194,7 +194,7 @@ impl Convert {
         if self.transfer != Transfer::Compressed {
             return Ok(());
         }
-        if !matches!(format, Format::Qcow2 | Format::Vmdk) {
+        if !matches!(format, Format::Qcow | Format::Qcow2 | Format::Vmdk) {
             return Err(no_compression());
         }
         if options.flag("encryption") || options.is_given("encrypt.format") {

@@ -251,25 +251,19 @@ fn probing() -> Vec<Case> {
     ];
     let mut all = Vec::new();
     for (variant, setup) in FILES {
-        let supported = !["qcow1"].contains(variant);
-        if supported {
-            for (command, line) in [
-                ("info", "info a"),
-                ("map", "map a"),
-                ("convert", "convert -O qcow2 a out"),
-                ("compare", "compare a a"),
-                ("check", "check a"),
-                ("measure", "measure -O qcow2 a"),
-                ("dd", "dd if=a of=out"),
-                ("bench", "bench -c 1 -s 1 a"),
-                ("snapshot", "snapshot -l a"),
-                ("bench-write", "bench -w -c 1 -s 512 a"),
-            ] {
-                all.push(Case::after(format!("blockopts/probe/{variant}/{command}"), *setup, line));
-            }
-        } else {
-            all.push(Case::after(format!("blockopts/probe/{variant}/as-raw"), *setup, "info -f raw a"));
-            all.push(Case::after(format!("blockopts/probe/{variant}/as-qcow2"), *setup, "info -f qcow2 a"));
+        for (command, line) in [
+            ("info", "info a"),
+            ("map", "map a"),
+            ("convert", "convert -O qcow2 a out"),
+            ("compare", "compare a a"),
+            ("check", "check a"),
+            ("measure", "measure -O qcow2 a"),
+            ("dd", "dd if=a of=out"),
+            ("bench", "bench -c 1 -s 1 a"),
+            ("snapshot", "snapshot -l a"),
+            ("bench-write", "bench -w -c 1 -s 512 a"),
+        ] {
+            all.push(Case::after(format!("blockopts/probe/{variant}/{command}"), *setup, line));
         }
     }
     all

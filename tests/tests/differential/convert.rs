@@ -4,7 +4,7 @@ use testkit::case::{Case, Traits, label};
 use testkit::shapes::{self, Shape};
 
 /// Targets that every shape is converted to.
-const TARGETS: [(&str, &str); 29] = [
+const TARGETS: [(&str, &str); 31] = [
     ("raw", "-O raw"),
     ("qcow2", "-O qcow2"),
     ("v2", "-O qcow2 -o compat=0.10"),
@@ -25,6 +25,8 @@ const TARGETS: [(&str, &str); 29] = [
     ("vpc-forced", "-O vpc -o force_size=on"),
     ("parallels", "-O parallels"),
     ("parallels-64k", "-O parallels -o cluster_size=64k"),
+    ("qcow1", "-O qcow"),
+    ("qcow1-compressed", "-c -O qcow"),
     ("qed", "-O qed"),
     ("qed-4k", "-O qed -o cluster_size=4k,table_size=2"),
     ("vmdk", "-O vmdk"),
@@ -58,7 +60,7 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
     // in Parallels make it abort.
     let fits = |name: &str| {
         let is_slow = ["vhdx", "vmdk", "parallels"].iter().any(|format| name.starts_with(format));
-        !shape.traits.huge || !["raw", "clusters-4k", "qed-4k"].contains(&name) && !is_slow
+        !shape.traits.huge || !["raw", "clusters-4k", "qed-4k", "qcow1", "qcow1-compressed"].contains(&name) && !is_slow
     };
     TARGETS
         .iter()
@@ -225,6 +227,11 @@ fn existing_targets() -> Vec<Case> {
         ("vpc-empty", "img create -f vpc out 4M"),
         ("vpc-large", "img create -f vpc -o force_size=on out 9M\nio -f vpc out | write -P 9 0 8M"),
         ("vpc-fixed", "img create -f vpc -o subformat=fixed out 4M\nio -f vpc out | write -P 9 1M 2M"),
+        ("qcow1", "noise n 4M 1\nimg convert -f raw -O qcow n out\nremove n"),
+        ("qcow1-empty", "img create -f qcow out 4M"),
+        ("qcow1-large", "img create -f qcow out 9M\nio -f qcow out | write -P 9 0 8M"),
+        ("qcow1-compressed", "prose n 4M 1\nimg convert -c -f raw -O qcow n out\nremove n"),
+        ("qcow1-backed", "noise n 4M 1\nimg create -f qcow -b n -F raw out 4M"),
         ("qed", "noise n 4M 1\nimg convert -f raw -O qed n out\nremove n"),
         ("qed-empty", "img create -f qed out 4M"),
         ("qed-large", "img create -f qed -o cluster_size=4k out 9M\nio -f qed out | write -P 9 0 8M"),
@@ -271,7 +278,7 @@ fn existing_targets() -> Vec<Case> {
             if *option == "kept-zero" && !target.ends_with("empty") {
                 continue;
             }
-            let known = ["qcow2", "qed", "vdi", "vhdx", "vpc", "parallels"]
+            let known = ["qcow2", "qcow", "qed", "vdi", "vhdx", "vpc", "parallels"]
                 .into_iter()
                 .find(|format| target.starts_with(format));
             let format = known.unwrap_or("raw");

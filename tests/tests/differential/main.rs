@@ -26,6 +26,7 @@ mod null;
 mod options;
 mod overlays;
 mod parallels;
+mod qcow;
 mod qed;
 mod rebase;
 mod repair;
@@ -105,6 +106,7 @@ fn cases() -> Vec<Case> {
         vpc::cases,
         parallels::cases,
         null::cases,
+        qcow::cases,
         qed::cases,
         filters::cases,
         blockopts::cases,
