@@ -269,10 +269,15 @@ pub const QCOW: &[Shape] = &[
         "img create -f qcow a.qcow 12M
          io -f qcow a.qcow | write -P 1 8M 64k | write -P 2 2M 3M | write -P 3 11M 1M | write -P 4 0 4k | write -z 7M 1M",
     ),
-    qcow("qcow/compressed", "prose n.raw 3M 7\nimg convert -f raw -O qcow -c n.raw a.qcow"),
+    qcow(
+        "qcow/compressed",
+        "img create -f qcow a.qcow 3M
+         io -f qcow a.qcow | write -c -P 5 0 4k | write -c -P 6 4k 4k | write -P 7 8k 4k | write -c -P 8 1M 4k | write -c -P 9 3068k 4k",
+    ),
     qcow(
         "qcow/compressed-mixed",
-        "prose n.raw 1M 7\nnoise m.raw 64k 1\nimg convert -f raw -O qcow -c n.raw a.qcow
+        "noise m.raw 64k 1\nimg create -f qcow a.qcow 1M
+         io -f qcow a.qcow | write -c -P 5 8k 4k | write -c -P 6 12k 4k | write -c -P 7 700k 4k
          io -f qcow a.qcow | write -P 1 10k 5k | write -P 2 500k 64k | write -s m.raw 700k 64k",
     ),
     qcow(
@@ -284,7 +289,8 @@ pub const QCOW: &[Shape] = &[
     .with(Traits::BACKED),
     qcow(
         "qcow/over-qcow",
-        "prose n.raw 2M 7\nimg convert -f raw -O qcow -c n.raw b.qcow
+        "img create -f qcow b.qcow 2M
+         io -f qcow b.qcow | write -c -P 5 0 4k | write -P 6 4k 1M | write -c -P 7 1500k 4k
          img create -f qcow -b b.qcow -F qcow a.qcow 3M\nio -f qcow a.qcow | write -P 2 1000k 100k",
     )
     .with(Traits::BACKED),

@@ -145,7 +145,7 @@ impl Opener<'_> {
             }
             FormatOptions::Qcow(qcow) => {
                 let find = || qcow.encryption.passphrase(Encryption::Aes, self.context);
-                let driver = Qcow::open(Source { disk, flags: &self.flags, name: &name }, &find)?;
+                let driver = Qcow::open(Source::alone(disk, &self.flags, &name), &find)?;
                 qcow.encryption.check_image(driver.is_encrypted().then_some(Encryption::Aes))?;
                 Driven { driver: Box::new(driver), children, identity: None }
             }

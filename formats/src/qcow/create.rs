@@ -26,16 +26,16 @@ pub(crate) fn lay_out(
     let encrypt = Prefixed { options, prefix: "encrypt." };
     let passphrase = encryption.map(|_| encrypt.passphrase(context)).transpose()?;
     let new = NewHeader {
-        size: options.size().unwrap_or(0),
+        size: sectors(options.size().unwrap_or(0)),
         backing: options.text("backing_file"),
         is_encrypted: encryption.is_some(),
     };
-    let (header, bytes) = RawHeader::new(new)?;
+    let (header, bytes) = RawHeader::lay_out(new)?;
     disk.write_at(0, &bytes)?;
     let l1 = header.tables.l1_offset;
     disk.zero(l1..l1 + sectors(header.tables.l1_entries * 8), Zeroing::Keep)?;
     let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-    let source = Source { disk, flags: &flags, name: "" };
+    let source = Source::alone(disk, &flags, "");
     let find = || passphrase.clone().ok_or_else(|| Error::invalid("No secret"));
     Ok(Box::new(Qcow::open(source, &find)?))
 }

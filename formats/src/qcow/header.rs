@@ -105,7 +105,7 @@ impl Header {
 
 impl RawHeader {
     /// The header of a new image, and the bytes up to its first table.
-    pub fn new(new: NewHeader<'_>) -> Result<(Header, Vec<u8>)> {
+    pub fn lay_out(new: NewHeader<'_>) -> Result<(Header, Vec<u8>)> {
         if new.size == 0 {
             return Err(Error::invalid("Image size is too small, cannot be zero length"));
         }
@@ -198,11 +198,11 @@ mod tests {
 
     #[test]
     fn a_new_header_is_read_back() {
-        let new = NewHeader { size: 1_000_001, backing: Some(b"base"), is_encrypted: true };
-        let (header, bytes) = RawHeader::new(new).unwrap();
+        let new = NewHeader { size: 1_000_448, backing: Some(b"base"), is_encrypted: true };
+        let (header, bytes) = RawHeader::lay_out(new).unwrap();
         let (raw, _) = RawHeader::read_from_prefix(&bytes).unwrap();
         assert_eq!(raw.parse().unwrap(), header);
-        assert_eq!((header.size, header.tables.l1_offset, header.cluster_size()), (999_936, 56, 512));
+        assert_eq!((header.size, header.tables.l1_offset, header.cluster_size()), (1_000_448, 56, 512));
         assert_eq!(header.place(header.compressed(1 << 40, 500).unwrap()), Place::Compressed(1 << 40, 500));
         assert_eq!(header.compressed(0, 512), None);
     }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic() {
         let new = NewHeader { size: 1 << 30, backing: None, is_encrypted: false };
-        let (_, bytes) = RawHeader::new(new).unwrap();
+        let (_, bytes) = RawHeader::lay_out(new).unwrap();
         for at in 0..HEADER_SIZE as usize {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut bytes = bytes.clone();

@@ -23,10 +23,11 @@ use crate::encryption::{Encryption, Numbering};
 use crate::error::ResultExt;
 use crate::raw::sectors;
 use crate::registry::Source;
+use crate::resize::MAX_DISK_SIZE;
 use crate::two_level::TwoLevel;
 use crate::{
-    BackingReference, Codec, CompressedRun, Driver, Format, FormatDetails, GuestOffset, Holes, HostOffset,
-    ImageFile, Mapping, OpenFlags, Result, Target, Writer,
+    BackingReference, Codec, CompressedRun, Driver, Error, Format, FormatDetails, GuestOffset, Holes,
+    HostOffset, ImageFile, Mapping, OpenFlags, Result, Target, Writer,
 };
 
 /// A qcow image.
@@ -76,7 +77,12 @@ impl Qcow {
     /// Where the second-level table of a cluster is, if there is one.
     fn l2(&self, cluster: u64) -> Result<Option<u64>> {
         let at = self.tables.l1(cluster / self.header.tables.l2_entries)?.get();
-        Ok((at != 0).then_some(at))
+        match at {
+            0 => Ok(None),
+            at if at <= MAX_DISK_SIZE => Ok(Some(at)),
+            // No file reaches there.
+            _ => Err(Error::corrupt("Input/output error")),
+        }
     }
 
     /// The place of the first of some clusters, and how many of them are alike and stand together.

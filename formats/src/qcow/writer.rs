@@ -148,7 +148,9 @@ impl Writer for Qcow {
 
     fn compression(&self) -> Option<Compression> {
         let cluster_size = self.header.cluster_size();
-        (!self.header.is_encrypted).then_some(Compression { codec: Codec::Deflate, cluster_size })
+        let compression =
+            Compression { stream: Codec::Deflate.into(), cluster_size, max_len: cluster_size - 1 };
+        (!self.header.is_encrypted).then_some(compression)
     }
 
     fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {
@@ -159,7 +161,8 @@ impl Writer for Qcow {
         let table = session.l2_for(self, cluster)?;
         let host = session.take(len, SECTOR)?;
         let entry = self.header.compressed(host, len);
-        let entry = entry.ok_or_else(|| Error::invalid("A compressed cluster does not fit into its entry"))?;
+        let entry =
+            entry.ok_or_else(|| Error::invalid("A compressed cluster does not fit into its entry"))?;
         self.disk_for(host, &session).write_at(host, payload)?;
         let index = cluster % entries;
         self.tables.set(table, index..index + 1, |_| U64::new(entry))

@@ -60,7 +60,8 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
     // in Parallels make it abort.
     let fits = |name: &str| {
         let is_slow = ["vhdx", "vmdk", "parallels"].iter().any(|format| name.starts_with(format));
-        !shape.traits.huge || !["raw", "clusters-4k", "qed-4k", "qcow1", "qcow1-compressed"].contains(&name) && !is_slow
+        !shape.traits.huge
+            || !["raw", "clusters-4k", "qed-4k", "qcow1", "qcow1-compressed"].contains(&name) && !is_slow
     };
     TARGETS
         .iter()
@@ -230,7 +231,10 @@ fn existing_targets() -> Vec<Case> {
         ("qcow1", "noise n 4M 1\nimg convert -f raw -O qcow n out\nremove n"),
         ("qcow1-empty", "img create -f qcow out 4M"),
         ("qcow1-large", "img create -f qcow out 9M\nio -f qcow out | write -P 9 0 8M"),
-        ("qcow1-compressed", "prose n 4M 1\nimg convert -c -f raw -O qcow n out\nremove n"),
+        (
+            "qcow1-packed",
+            "img create -f qcow out 4M\nio -f qcow out | write -c -P 5 0 4k | write -c -P 6 1M 4k | write -P 7 2M 1M",
+        ),
         ("qcow1-backed", "noise n 4M 1\nimg create -f qcow -b n -F raw out 4M"),
         ("qed", "noise n 4M 1\nimg convert -f raw -O qed n out\nremove n"),
         ("qed-empty", "img create -f qed out 4M"),

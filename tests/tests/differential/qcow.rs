@@ -116,7 +116,8 @@ fn lines() -> Vec<Case> {
         img create -q -f qcow -b base.qcow -F qcow over.qcow 2M
         io -f qcow over.qcow | write -q -P 1 100k 100k | write -q -z 512k 128k
         img create -q -f qcow alone.qcow 2M\nio -f qcow alone.qcow | write -q -P 3 1M 70k | write -q -z 0 64k
-        img convert -q -c -f raw -O qcow p.raw packed.qcow";
+        img create -q -f qcow packed.qcow 2M
+        io -f qcow packed.qcow | write -q -c -P 5 0 4k | write -q -c -P 6 4k 4k | write -q -P 7 8k 4k | write -q -c -P 8 1M 4k";
     const LINES: &[&str] = &[
         "info over.qcow",
         "info --backing-chain over.qcow",
