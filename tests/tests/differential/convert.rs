@@ -63,9 +63,11 @@ fn of_shape(shape: &'static Shape) -> Vec<Case> {
         !shape.traits.huge
             || !["raw", "clusters-4k", "qed-4k", "qcow1", "qcow1-compressed"].contains(&name) && !is_slow
     };
+    // Where there is nothing to compress, qemu-img does not fail at it.
+    let is_nothing = shape.name == "raw/empty" || shape.name.ends_with("/nothing");
     TARGETS
         .iter()
-        .filter(|(name, _)| fits(name))
+        .filter(|(name, _)| fits(name) && !(*name == "qcow1-compressed" && is_nothing))
         .map(|(name, options)| {
             let line = format!("convert -f {{fmt}} {options} {{img}} out");
             Case::makes(format!("convert/{}/{name}", shape.name), shape, &line)
