@@ -118,14 +118,15 @@ pub fn check(image: &Image) -> Result<()> {
 
 /// What `check -r` asks for.
 ///
-/// What a repair calls repaired, it has repaired: leaks do not come back.
+/// What a repair calls repaired, it has repaired: leaks do not come back. (It may leave leaks that it
+/// tells, as those of QED, which nothing repairs.)
 pub fn repair(image: &Image) -> Result<()> {
     let Some(repairer) = image.driver().repairer() else { return Ok(()) };
     let repaired = repairer.repair(Repair::All, &mut |_| ());
     let again = repaired.image?.check(&mut |_| ())?;
     let (report, left) = (repaired.report, again);
     assert!(
-        report.corruptions > 0 || left.corruptions == 0 && left.leaks == 0,
+        report.corruptions > 0 || left.corruptions == 0 && left.leaks <= report.leaks,
         "said to be sound, but has {} errors and {} leaks",
         left.corruptions,
         left.leaks
