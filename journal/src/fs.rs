@@ -35,6 +35,10 @@ pub trait Fs: Debug + Send + Sync {
     /// filesystem. Not durable yet.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
 
+    /// Gives the file at `existing` one more name, which must be free. Both are in the same
+    /// filesystem. Not durable yet.
+    fn link(&self, existing: &Path, name: &Path) -> Result<()>;
+
     /// Takes a name away. Not durable yet.
     fn unlink(&self, path: &Path) -> Result<()>;
 

@@ -50,4 +50,4 @@ pub use ranges::RangeSet;
 pub use real::{Holder, RealFs};
 pub use recovery::{Finding, Outcome, Recovery};
 pub use sim::SimFs;
-pub use transaction::{Change, ChangeKind, Interrupt, Transaction};
+pub use transaction::{Change, ChangeKind, Interrupt, Moment, Transaction};

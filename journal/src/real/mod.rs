@@ -71,6 +71,10 @@ impl Fs for RealFs {
         rustix::fs::rename(from, to).map_err(|errno| Error::os("rename", from, None, errno.into()))
     }
 
+    fn link(&self, existing: &Path, name: &Path) -> Result<()> {
+        rustix::fs::link(existing, name).map_err(|errno| Error::os("link", name, None, errno.into()))
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         rustix::fs::unlink(path).map_err(|errno| Error::os("remove", path, None, errno.into()))
     }

@@ -23,7 +23,7 @@ use crate::{Access, Disk, DiskKind, Error, ErrorKind, Fs, Held, OpenOptions, Res
 
 use finish::Finishing;
 use judge::{Decision, Judgement};
-pub(crate) use pointer::write_pointer;
+pub(crate) use pointer::point_to;
 
 /// What stands in the way of opening a file.
 #[derive(Debug)]

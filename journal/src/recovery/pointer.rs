@@ -12,8 +12,24 @@ use crate::{Disk, Error, ErrorKind, Fs, Result};
 /// The longest path that is believed.
 const MAX_PATH: usize = 4096;
 
-/// Writes a pointer at `path`. Its bytes are durable then, its name is not.
-pub(crate) fn write_pointer(fs: &dyn Fs, path: &Path, journal: &Path) -> Result<()> {
+/// Makes the journal known under the name `path` too, which is not durable yet.
+///
+/// In one directory it gets that name itself: what it names is found from there as well, and nothing more
+/// has to be made durable. In another directory, and where files have no second names, a pointer stands there.
+pub(crate) fn point_to(fs: &dyn Fs, path: &Path, journal: &Path) -> Result<()> {
+    // What is there belongs to a transaction that is over: its image was opened since.
+    let anew = |make: &dyn Fn() -> Result<()>| match make() {
+        Err(error) if error.kind() == ErrorKind::Exists => fs.unlink(path).and_then(|()| make()),
+        other => other,
+    };
+    if directory_of(path) == directory_of(journal) && anew(&|| fs.link(journal, path)).is_ok() {
+        return Ok(());
+    }
+    anew(&|| write_pointer(fs, path, journal))
+}
+
+/// Writes a pointer at `path`. Its bytes are durable then.
+fn write_pointer(fs: &dyn Fs, path: &Path, journal: &Path) -> Result<()> {
     let name = named_from(path, journal);
     let name = name.as_os_str().as_bytes();
     let mut bytes = POINTER_MAGIC.to_vec();
@@ -21,14 +37,7 @@ pub(crate) fn write_pointer(fs: &dyn Fs, path: &Path, journal: &Path) -> Result<
     bytes.extend(name);
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend(checksum.to_le_bytes());
-    let disk = match fs.create(path) {
-        // What was there belonged to a transaction that is over: its image was opened since.
-        Err(error) if error.kind() == ErrorKind::Exists => {
-            fs.unlink(path)?;
-            fs.create(path)?
-        }
-        other => other?,
-    };
+    let disk = fs.create(path)?;
     disk.write_at(0, &bytes)?;
     disk.sync()
 }

@@ -162,6 +162,12 @@ impl Fs for SimFs {
         world.rename(from, to)
     }
 
+    fn link(&self, existing: &Path, name: &Path) -> Result<()> {
+        let mut world = self.world();
+        world.faults.check(Call::new("link", name))?;
+        world.link(existing, name)
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         let mut world = self.world();
         world.faults.check(Call::new("remove", path))?;

@@ -348,6 +348,20 @@ impl World {
         Ok(file)
     }
 
+    /// Gives a file one more name, which must be free.
+    pub(super) fn link(&mut self, existing: &Path, name: &Path) -> Result<()> {
+        let (file, at) = (self.find(existing)?, absolute(name));
+        let refused = |kind| Err(Error::new(kind, "link", name, None));
+        if self.tree.names.contains_key(&at) {
+            return refused(ErrorKind::Exists);
+        }
+        let Some(file) = file.filter(|_| self.has_directory_of(&at)) else {
+            return refused(ErrorKind::NotFound);
+        };
+        self.happen(Event::Name { path: at, file });
+        Ok(())
+    }
+
     /// Moves a name.
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
         let (at, to) = (absolute(from), absolute(to));

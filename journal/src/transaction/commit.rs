@@ -18,7 +18,7 @@ use super::shared::Shared;
 use crate::fs::directory_of;
 use crate::log::{FileFlags, FileRecord, Identity, LengthRecord, NameChange, NameRecord, SECTOR, Writer};
 use crate::place::{journal_of, named_from};
-use crate::recovery::write_pointer;
+use crate::recovery::point_to;
 use crate::{Error, ErrorKind, Result, StageNames, StagedFile};
 
 /// A piece shorter than this overwrites what has its space already.
@@ -65,7 +65,7 @@ struct Decided<'a> {
     changed: &'a [Arc<Member>],
     names: &'a Names,
     staged: Vec<(StageNames, StagedFile)>,
-    /// Where the journal is, and the files that point to it.
+    /// Where the journal is, and the names that lead to it.
     journal: PathBuf,
     pointers: Vec<PathBuf>,
 }
@@ -248,7 +248,7 @@ impl Commit<'_> {
         Described { member, number }.each(|patch| writer.patch(patch))
     }
 
-    /// Files beside the other images that say where the journal is.
+    /// Names beside the other images that lead to the journal.
     fn point(&self, decided: &mut Decided<'_>) -> Result<()> {
         let members = decided.changed.iter().map(|member| member.path.clone());
         let made = decided.staged.iter().map(|(stage, _)| stage.target.clone());
@@ -258,7 +258,7 @@ impl Commit<'_> {
         pointers.dedup();
         pointers.retain(|path| *path != decided.journal);
         for path in pointers {
-            write_pointer(&*self.shared.fs, &path, &decided.journal)?;
+            point_to(&*self.shared.fs, &path, &decided.journal)?;
             decided.pointers.push(path);
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::overlay::{Bytes, Overlay, Run};
@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub(super) state: RwLock<State>,
     /// Whether anything was written to the file itself.
     written: AtomicBool,
+    /// The transaction's count of changes when this file's last one was made.
+    changed_last: AtomicU64,
 }
 
 /// How a file stands to the outside.
@@ -53,7 +55,7 @@ pub(super) struct State {
     pub(super) retired: RangeSet,
     /// Holes that space was reserved for.
     reserved: RangeSet,
-    /// The transaction's count of replacements when this file's last one was made.
+    /// The transaction's count of changes when this file's last replacement was made.
     pub(super) replaced_last: u64,
     /// What each living handle claims.
     claims: BTreeMap<u64, Claim>,
@@ -82,7 +84,19 @@ impl Member {
     ) -> Result<Self> {
         let before = inner.status()?;
         let (shared, state, written) = (Arc::clone(shared), RwLock::default(), AtomicBool::new(false));
-        Ok(Self { shared, path, inner, standing, before, state, written })
+        Ok(Self { shared, path, inner, standing, before, state, written, changed_last: AtomicU64::new(0) })
+    }
+
+    /// Counts a change, of bytes or of the name.
+    pub(super) fn count_change(&self) -> u64 {
+        let count = self.shared.count_change();
+        self.changed_last.store(count, Ordering::SeqCst);
+        count
+    }
+
+    /// The transaction's count of changes when this file's last one was made; 0 if there was none.
+    pub(super) fn changed_last(&self) -> u64 {
+        self.changed_last.load(Ordering::SeqCst)
     }
 
     pub(super) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -102,6 +116,7 @@ impl Member {
     pub(super) fn to_write(&self) -> Result<&Arc<dyn Disk>> {
         self.shared.check()?;
         self.written.store(true, Ordering::SeqCst);
+        self.count_change();
         Ok(&self.inner)
     }
 
@@ -183,7 +198,7 @@ impl Member {
         self.shared.keep_sources(&self.inner, offset..offset + len)?;
         let mut state = self.state_mut();
         state.overlay.put(offset, len, bytes);
-        state.replaced_last = self.shared.count_replacement();
+        state.replaced_last = self.count_change();
         Ok(())
     }
 
@@ -234,7 +249,7 @@ impl Member {
             state.overlay.put(old, len.min(own) - old, Bytes::Zero);
         }
         state.len = Some(len);
-        state.replaced_last = self.shared.count_replacement();
+        state.replaced_last = self.count_change();
         Ok(())
     }
 

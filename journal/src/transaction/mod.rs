@@ -55,6 +55,10 @@ pub struct Transaction {
     names: Arc<Mutex<Names>>,
 }
 
+/// A moment in a transaction; by default its beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment(u64);
+
 /// When changes take effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
@@ -89,6 +93,21 @@ impl Transaction {
         paths.sort();
         paths.dedup();
         paths
+    }
+
+    /// The files that were made, changed or moved after a moment, by the names that they have inside the
+    /// transaction, and the moment to ask for next.
+    pub fn changed_since(&self, moment: Moment) -> (Vec<PathBuf>, Moment) {
+        let now = Moment(self.shared.changes());
+        let names = lock(&self.names);
+        let is_later = |member: &&Arc<Member>| member.changed_last() > moment.0;
+        let drafts = names.drafts.iter().map(|waiting| &waiting.member);
+        let mut paths: Vec<_> = drafts.filter(is_later).map(|member| member.path.clone()).collect();
+        for member in lock(&self.members).iter().filter(is_later) {
+            let moved = names.moves.iter().find(|found| found.from == member.path);
+            paths.push(moved.map_or(&member.path, |found| &found.to).clone());
+        }
+        (paths, now)
     }
 
     /// What the transaction is going to do to each file, in the order of their paths.
@@ -167,6 +186,9 @@ impl Transaction {
     fn take_alone(&self, path: &Path) -> Result<DiskStatus> {
         let disk = self.open(path, OpenOptions::WRITE)?;
         disk.lock(Claim::writer())?;
+        if let Some(member) = self.member_at(path)? {
+            member.count_change();
+        }
         disk.status()
     }
 
@@ -236,6 +258,11 @@ impl Fs for Transaction {
     /// Not part of a transaction: what is made must be made as a draft.
     fn create(&self, path: &Path) -> Result<Arc<dyn Disk>> {
         Err(Error::new(ErrorKind::Unsupported, "create", path, None))
+    }
+
+    /// Not part of a transaction: an image with two names is replaced under one of them only.
+    fn link(&self, _existing: &Path, name: &Path) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "link", name, None))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {

@@ -18,7 +18,7 @@ pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
     interrupt: Arc<dyn Interrupt>,
     handles: AtomicU64,
-    replacements: AtomicU64,
+    changes: AtomicU64,
     /// The journal, once there is something in it.
     journal: Mutex<Option<OpenJournal>>,
     /// Files that were opened and may be copied from.
@@ -60,7 +60,7 @@ impl Shared {
             fs,
             interrupt,
             handles: AtomicU64::new(0),
-            replacements: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             journal: Mutex::new(None),
             opened: Mutex::default(),
             sources: Mutex::default(),
@@ -97,8 +97,14 @@ impl Shared {
         self.handles.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn count_replacement(&self) -> u64 {
-        self.replacements.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts a change of any file.
+    pub(super) fn count_change(&self) -> u64 {
+        self.changes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many changes were counted.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Remembers a file that may be copied from as long as its handle lives.

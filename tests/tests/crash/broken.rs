@@ -155,6 +155,10 @@ impl Fs for BrokenFs {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, existing: &Path, name: &Path) -> Result<()> {
+        self.inner.link(existing, name)
+    }
+
     fn unlink(&self, path: &Path) -> Result<()> {
         self.inner.unlink(path)
     }
