@@ -3,12 +3,14 @@
 //! The parser and the help text read the same tables, so neither can know an option that the other
 //! does not.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use formats::inspect::StrictGate;
 use formats::{Gate, OpenContext, PermissiveGate};
 use journal::Transaction;
+use store::catalog::Unrecorded;
 
 use crate::getopt::{Occurrence, Parsed};
 use crate::object::Objects;
@@ -313,6 +315,8 @@ pub(crate) struct Env<'a> {
     pub(crate) out: &'a Output,
     /// The files, as the command's transaction shows them.
     pub(crate) fs: &'a Transaction,
+    /// What the catalog does not know of them yet.
+    pub(crate) unrecorded: &'a RefCell<Unrecorded>,
     /// What `--object` has defined.
     pub(crate) objects: &'a Objects,
     /// Who decides about what images name.

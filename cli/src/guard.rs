@@ -46,10 +46,15 @@ impl Env<'_> {
         if self.program.is_stock() || force == Force::On || !matches!(self.fs.status(path), Ok(Some(_))) {
             return Ok(());
         }
-        match &known_dependents(self.fs, path, spared)[..] {
+        match &self.known_dependents(path, spared)[..] {
             [] => Ok(()),
             dependents => Err(refusal(path, change, dependents)),
         }
+    }
+
+    /// The images that are known to need the one at `path`.
+    pub(crate) fn known_dependents(&self, path: &Path, spared: Spared<'_>) -> Vec<Dependent> {
+        known_dependents(self.fs, &mut self.unrecorded.borrow_mut(), path, spared)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line up to the command's name.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 
 use crate::command::{Args, Command, Env, Id, Opt, Value};
@@ -77,7 +78,8 @@ fn run_command(program: &Program, command: &'static Command, args: &[OsString], 
     let parsed = parse(program, command, args);
     let mut patience = Patience::new(parsed.lock_timeout());
     let outcome = transact(out, &begun, &mut patience, |fs| {
-        let env = Env { program, out, fs, objects: &Objects::default(), gate: parsed.gate() };
+        let (objects, unrecorded) = (Objects::default(), RefCell::default());
+        let env = Env { program, out, fs, unrecorded: &unrecorded, objects: &objects, gate: parsed.gate() };
         (command.run)(&env, &parsed)
     });
     tracing::debug!(?outcome, "Ends.");

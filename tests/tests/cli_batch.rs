@@ -171,3 +171,46 @@ fn a_journal_of_another_user_is_refused_and_can_be_dropped() {
     assert!(!journal.exists());
     assert!(tximg(scratch.path(), &["info", "image"]).status.success());
 }
+
+#[test]
+fn the_guard_counts_what_earlier_lines_did() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |steps: &str| {
+        std::fs::write(scratch.path().join("steps"), steps).unwrap();
+        tximg(scratch.path(), &["batch", "steps"])
+    };
+    tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "base", "8M"]);
+    tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "other", "8M"]);
+    let refused = run("create -q -f qcow2 -b base -F qcow2 overlay\ncreate -q -f qcow2 base 4M\n");
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("Refusing to replace 'base': 1 other image needs it"), "{told}");
+    assert!(told.contains("/overlay\n"), "{told}");
+    assert_eq!(names(scratch.path()), ["base", "other", "steps"]);
+
+    // What stands on another base now, or is gone, does not count any more.
+    let done = run("create -q -f qcow2 -b base -F qcow2 overlay\n\
+         create -q -f qcow2 -b base -F qcow2 short-lived\n\
+         rebase -u -b other -F qcow2 overlay\n\
+         rm short-lived\n\
+         create -q -f qcow2 base 4M\n");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let refused = run("create -q -f qcow2 other 4M\n");
+    assert!(text(&refused.stderr).contains("Refusing to replace 'other'"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_move_reaches_what_earlier_lines_made() {
+    let scratch = tempfile::tempdir().unwrap();
+    tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "base", "8M"]);
+    tximg(scratch.path(), &["create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "old", "8M"]);
+    let steps = "create -q -f qcow2 -b base -F qcow2 new\nmv base moved\n";
+    std::fs::write(scratch.path().join("steps"), steps).unwrap();
+    let done = tximg(scratch.path(), &["batch", "steps"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    for overlay in ["old", "new"] {
+        let info = text(&tximg(scratch.path(), &["info", overlay]).stdout);
+        assert!(info.contains("backing file: moved"), "{overlay}: {info}");
+        assert!(tximg(scratch.path(), &["check", overlay]).status.success());
+    }
+}

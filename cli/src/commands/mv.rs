@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use store::catalog::{Spared, known_dependents};
+use store::catalog::Spared;
 use store::ops::mv::Move;
 
 use super::catalog::path_bytes;
@@ -33,7 +33,7 @@ fn run(env: &Env<'_>, args: &Args) -> Outcome {
     if to.is_dir() {
         to.push(from.file_name().unwrap_or_default());
     }
-    let dependents = known_dependents(env.fs, from, Spared::default());
+    let dependents = env.known_dependents(from, Spared::default());
     let moved = Move { from, to: &to, dependents: &dependents }.run(&env.context())?;
     if !quiet {
         for path in &moved.rewritten {

@@ -24,6 +24,7 @@ mod observe;
 mod place;
 mod scan;
 mod spool;
+mod unrecorded;
 mod verify;
 
 pub use db::Catalog;
@@ -35,4 +36,5 @@ pub use log::{LogEntry, TouchedImage};
 pub use observe::{Identity, Role};
 pub use place::Place;
 pub use scan::ScanReport;
+pub use unrecorded::Unrecorded;
 pub use verify::{State, state};
