@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod simulated;
+
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use formats::amend::{AmendRequest, Force};
 use formats::create::{CreateOptions, CreateRequest, OptionList, OptionTable, create};
@@ -13,9 +13,9 @@ use formats::engine::{self, Write};
 use formats::secrets::{Secret, Secrets};
 use formats::{Durability, Format, Image, OpenContext, OpenFlags, PermissiveGate, Result, open_image_opts};
 use journal::sim::CrashPlan;
-use journal::{Access, Fs, SimFs, Transaction};
+use journal::{Fs, SimFs};
+use simulated::{IMAGE, WRITE, begin, content, empty, random, sparse};
 
-const IMAGE: &str = "/image";
 const SIZE: u64 = 300 << 10;
 
 /// An encrypted format, the options of its images, and the one that names a key.
@@ -55,8 +55,6 @@ fn open(fs: &dyn Fs, kind: Kind, secret: &str, flags: OpenFlags) -> Result<Image
     open_image_opts(&context, OsStr::new(&text), flags)
 }
 
-const WRITE: OpenFlags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-
 fn parse(table: &OptionTable, text: &str) -> CreateOptions {
     let mut list = OptionList::default();
     list.add(OsStr::new(text)).unwrap();
@@ -65,8 +63,7 @@ fn parse(table: &OptionTable, text: &str) -> CreateOptions {
 
 /// An image of 300 KiB with something in it.
 fn image(kind: Kind) -> SimFs {
-    let fs = SimFs::new();
-    fs.add_directory("/");
+    let fs = empty();
     let mut options = parse(&OptionTable::for_file(kind.format), kind.options);
     options.set_size(SIZE).unwrap();
     let secrets = secrets();
@@ -101,17 +98,11 @@ fn change(fs: &dyn Fs, kind: Kind) {
     writer.commit(Durability::Durable).unwrap();
 }
 
-fn begin(fs: &SimFs) -> Transaction {
-    Transaction::begin(Arc::new(fs.clone()), Arc::new(AtomicBool::new(false)))
-}
-
 /// The disk as the next program finds it with a passphrase, if that opens it.
 fn found(fs: &SimFs, kind: Kind, secret: &str) -> Option<Vec<u8>> {
     let transaction = begin(fs);
     let image = open(&transaction, kind, secret, WRITE).ok()?;
-    let mut bytes = vec![0; image.virtual_size() as usize];
-    engine::read(&image, 0, &mut bytes).unwrap();
-    Some(bytes)
+    Some(content(&image))
 }
 
 #[test]
@@ -151,13 +142,7 @@ fn bytes_are_encrypted_in_the_file() {
 fn a_damaged_header_is_an_error_or_an_answer() {
     let fs = image(LUKS);
     let sound = fs.bytes(IMAGE).unwrap();
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut below = random();
     for round in 0..20_000 {
         let mut header = sound[..592].to_vec();
         for _ in 0..=below(3) {
@@ -166,15 +151,9 @@ fn a_damaged_header_is_an_error_or_an_answer() {
         // How long a passphrase takes is not to be tested.
         let is_quick = [164, 212].iter().all(|&at| header[at..at + 4] == sound[at..at + 4]);
         let wants_data = is_quick && round % 100 == 0;
-        let fs = SimFs::new();
-        fs.add_directory("/");
-        let disk = fs.create(Path::new(IMAGE)).unwrap();
-        disk.write_at(0, &header).unwrap();
-        if wants_data {
-            disk.write_at(592, &sound[592..]).unwrap();
-        }
+        let bytes = if wants_data { [&header, &sound[592..]].concat() } else { header };
         let len = if below(10) == 0 { below(sound.len()) } else { sound.len() };
-        disk.set_len(len as u64).unwrap();
+        let fs = sparse(&bytes, len as u64);
         let flags = OpenFlags { data: wants_data, ..OpenFlags::READ };
         if let Ok(image) = open(&fs, LUKS, "old", flags) {
             drop(image.driver().details());

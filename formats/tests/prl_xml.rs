@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod simulated;
+
 use std::ffi::OsStr;
 
 use formats::engine;
 use formats::{Image, OpenContext, OpenFlags, PermissiveGate, Result, open_filename};
 use journal::SimFs;
+use simulated::random;
 
 const DESCRIPTOR: &str = "<?xml version='1.0'?>
     <Parallels_disk_image Version='1.0'><Disk_Parameters><Disk_size>12</Disk_size><Padding>0</Padding></Disk_Parameters>
@@ -53,13 +56,7 @@ fn the_top_image_hides_what_it_holds() {
 
 #[test]
 fn a_damaged_descriptor_is_an_error_or_an_answer() {
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut below = random();
     let mut opened = 0;
     for _ in 0..20_000 {
         let mut bytes = DESCRIPTOR.as_bytes().to_vec();

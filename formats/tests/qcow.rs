@@ -2,30 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+mod simulated;
 
 use formats::codec::Encoder;
-use formats::create::{CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{self, Write};
-use formats::{
-    Codec, Durability, Format, GuestOffset, Image, OpenContext, OpenFlags, PermissiveGate, Result,
-    open_filename,
-};
+use formats::{Codec, Durability, Format, GuestOffset, Image, Result};
 use journal::sim::CrashPlan;
-use journal::{Access, Fs, SimFs, Transaction, Zeroing};
+use journal::{Fs, SimFs, Zeroing};
+use simulated::{IMAGE, WRITE, begin, begin_image, commit, content, cut_power, empty, random};
 
-const IMAGE: &str = "/image";
 const CLUSTER: usize = 4096;
 const SIZE: u64 = 9 << 20;
 /// Where the table of the first level is.
 const L1: usize = 48;
+const PLAN: CrashPlan = CrashPlan { per_moment: 12, total: 400, seed: 3 };
 
-fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
-    open_filename(&context, OsStr::new(IMAGE), Some("qcow"), OpenFlags { access, ..OpenFlags::READ })
+fn open(fs: &dyn Fs) -> Result<Image> {
+    simulated::open(fs, IMAGE, Format::Qcow, WRITE)
 }
 
 fn compress(image: &Image, at: u64, value: u8) -> Result<()> {
@@ -36,19 +29,8 @@ fn compress(image: &Image, at: u64, value: u8) -> Result<()> {
 
 /// An image with something in a few clusters, one of them compressed.
 fn image() -> SimFs {
-    let fs = SimFs::new();
-    fs.add_directory("/");
-    let mut options = OptionTable::for_file(Format::Qcow).parse(&OptionList::default()).unwrap();
-    options.set_size(SIZE).unwrap();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
-    let request = CreateRequest {
-        target: Path::new(IMAGE),
-        format: Format::Qcow,
-        options: &options,
-        backing: None,
-        durability: Durability::Durable,
-    };
-    let new = create(&context, request).unwrap();
+    let fs = empty();
+    let new = begin_image(&fs, IMAGE, Format::Qcow, "", SIZE);
     engine::write(new.image(), 5000, Write::Data(&[1; 9000])).unwrap();
     compress(new.image(), 8 * CLUSTER as u64, 7).unwrap();
     engine::write(new.image(), SIZE - 512, Write::Data(&[2; 512])).unwrap();
@@ -59,72 +41,41 @@ fn image() -> SimFs {
 
 /// Writes into clusters that are there and into new ones, under tables that are there and new ones.
 fn change(fs: &dyn Fs) -> Result<()> {
-    let image = open(fs, Access::Write)?;
+    let image = open(fs)?;
     engine::write(&image, 4500, Write::Data(&[3; 3000]))?;
     engine::write(&image, 8 * CLUSTER as u64 + 100, Write::Data(&[4; 100]))?;
     compress(&image, 4096, 8)?;
     engine::write(&image, 5 << 20, Write::Data(&[5; 512]))?;
     engine::write(&image, 9000, Write::Zeroes { len: 30_000, how: Zeroing::Keep })?;
-    image.driver().writer().unwrap().commit(Durability::Durable)
-}
-
-fn begin(fs: &SimFs) -> Transaction {
-    Transaction::begin(Arc::new(fs.clone()), Arc::new(AtomicBool::new(false)))
+    commit(&image)
 }
 
 /// The disk as the next program finds it.
 fn found(fs: &SimFs) -> Vec<u8> {
     let transaction = begin(fs);
-    let image = open(&transaction, Access::Write).unwrap();
-    let mut bytes = vec![0; image.virtual_size() as usize];
-    engine::read(&image, 0, &mut bytes).unwrap();
-    bytes
-}
-
-fn cut_power_during(change: fn(&dyn Fs) -> Result<()>) {
-    let fs = image();
-    let old = found(&fs);
-    let transaction = begin(&fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
-    let new = found(&fs);
-    assert_ne!(old, new);
-    let mut counts = [0; 2];
-    let plan = CrashPlan { per_moment: 12, total: 400, seed: 3 };
-    for state in fs.crash_states(plan) {
-        let disk = found(&state.fs);
-        assert!(disk == old || disk == new, "state {}", state.id);
-        counts[usize::from(disk == new)] += 1;
-    }
-    assert!(counts.iter().all(|&count| count > 5), "{counts:?}");
+    content(&open(&transaction).unwrap())
 }
 
 #[test]
 fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
-    cut_power_during(change);
+    cut_power("", &image(), PLAN, change, found);
 }
 
 #[test]
 fn a_power_cut_leaves_a_full_image_or_an_empty_one() {
-    cut_power_during(|fs| {
-        let image = open(fs, Access::Write)?;
-        let writer = image.driver().writer().unwrap();
-        writer.overlay().unwrap().make_empty()?;
-        writer.commit(Durability::Durable)
-    });
+    let make_empty = |fs: &dyn Fs| {
+        let image = open(fs)?;
+        image.driver().writer().unwrap().overlay().unwrap().make_empty()?;
+        commit(&image)
+    };
+    cut_power("", &image(), PLAN, make_empty, found);
 }
 
 #[test]
 fn a_damaged_image_is_an_error_or_an_answer() {
     let sound = image().bytes(IMAGE).unwrap();
     let l2 = u64::from_be_bytes(sound[L1..L1 + 8].try_into().unwrap()) as usize;
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut below = random();
     for _ in 0..20_000 {
         let mut bytes = sound.clone();
         for _ in 0..=below(3) {
@@ -140,7 +91,7 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         bytes.truncate(if below(10) == 0 { below(bytes.len()) } else { bytes.len() });
         let fs = SimFs::new();
         fs.add_file(IMAGE, &bytes);
-        let Ok(image) = open(&fs, Access::Write) else { continue };
+        let Ok(image) = open(&fs) else { continue };
         let size = image.virtual_size();
         let mut buffer = vec![0; size.min(50_000) as usize];
         drop(engine::read(&image, 0, &mut buffer));

@@ -2,21 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::ffi::OsStr;
+mod simulated;
+
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use formats::create::{CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{self, Write};
-use formats::{
-    Durability, Format, Image, OpenContext, OpenFlags, PermissiveGate, Repair, Result, open_filename,
-};
+use formats::{Format, Image, OpenFlags, Repair, Result};
 use journal::sim::CrashPlan;
-use journal::{Access, Fs, SimFs, Transaction, Zeroing};
+use journal::{Fs, SimFs, Zeroing};
+use simulated::{
+    IMAGE, MIB, WRITE, begin, commit, content, cut_power, empty, random, sound_content, transact, use_anyhow,
+};
 
-const IMAGE: &str = "/image";
-const MIB: u64 = 1 << 20;
 const SIZE: u64 = 6 * MIB;
 const LOG: usize = 1 << 20;
 const TABLE: usize = 2 << 20;
@@ -25,36 +22,12 @@ const HEADERS: [usize; 2] = [64 << 10, 128 << 10];
 /// Identity of the log in the tests.
 const LOG_GUID: [u8; 16] = [0x55; 16];
 
-fn open_with(fs: &dyn Fs, flags: OpenFlags) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
-    open_filename(&context, OsStr::new(IMAGE), Some("vhdx"), flags)
-}
-
-fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
-    open_with(fs, OpenFlags { access, ..OpenFlags::READ })
+fn open(fs: &dyn Fs, flags: OpenFlags) -> Result<Image> {
+    simulated::open(fs, IMAGE, Format::Vhdx, flags)
 }
 
 fn made(options: &str, size: u64) -> SimFs {
-    let fs = SimFs::new();
-    fs.add_directory("/");
-    let mut list = OptionList::default();
-    list.add(OsStr::new(options)).unwrap();
-    let mut options = OptionTable::for_file(Format::Vhdx).parse(&list).unwrap();
-    options.set_size(size).unwrap();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
-    let request = CreateRequest {
-        target: Path::new(IMAGE),
-        format: Format::Vhdx,
-        options: &options,
-        backing: None,
-        durability: Durability::Durable,
-    };
-    let new = create(&context, request).unwrap();
-    engine::write(new.image(), MIB + 700, Write::Data(&[1; 9000])).unwrap();
-    engine::write(new.image(), size - 512, Write::Data(&[2; 512])).unwrap();
-    new.publish().unwrap();
-    fs.settle();
-    fs
+    simulated::image(Format::Vhdx, options, size, MIB)
 }
 
 /// An image of 6 MiB with something in its second and last block.
@@ -64,52 +37,26 @@ fn image(subformat: &str) -> SimFs {
 
 /// Writes into blocks that are there and into new ones.
 fn change(fs: &dyn Fs) -> Result<()> {
-    let image = open(fs, Access::Write)?;
+    let image = open(fs, WRITE)?;
     engine::write(&image, MIB + 4000, Write::Data(&[3; 3000]))?;
     engine::write(&image, 5000, Write::Data(&[4; 20_000]))?;
     let zeroes = Write::Zeroes { len: 400, how: Zeroing::Keep };
     engine::write(&image, SIZE - 450, zeroes)?;
     engine::write(&image, 3 * MIB, Write::Data(&[5; 512]))?;
-    image.driver().writer().unwrap().commit(Durability::Durable)
-}
-
-fn begin(fs: &SimFs) -> Transaction {
-    Transaction::begin(Arc::new(fs.clone()), Arc::new(AtomicBool::new(false)))
-}
-
-fn content(image: &Image) -> Vec<u8> {
-    let mut bytes = vec![0; image.virtual_size() as usize];
-    engine::read(image, 0, &mut bytes).unwrap();
-    bytes
+    commit(&image)
 }
 
 /// The disk as the next program finds it, without errors.
 fn found(fs: &SimFs) -> Vec<u8> {
     let transaction = begin(fs);
-    let image = open(&transaction, Access::Write).unwrap();
-    let report = image.driver().check(&mut |finding| panic!("{finding:?}")).unwrap();
-    assert_eq!(report.corruptions, 0);
-    content(&image)
+    sound_content(&open(&transaction, WRITE).unwrap())
 }
 
 #[test]
 fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
     for subformat in ["dynamic", "fixed"] {
-        let fs = image(subformat);
-        let old = found(&fs);
-        let transaction = begin(&fs);
-        change(&transaction).unwrap();
-        transaction.commit().unwrap();
-        let new = found(&fs);
-        assert_ne!(old, new);
-        let mut counts = [0; 2];
         let plan = CrashPlan { per_moment: 8, total: 300, seed: 3 };
-        for state in fs.crash_states(plan) {
-            let disk = found(&state.fs);
-            assert!(disk == old || disk == new, "{subformat}: state {}", state.id);
-            counts[usize::from(disk == new)] += 1;
-        }
-        assert!(counts.iter().all(|&count| count > 10), "{subformat}: {counts:?}");
+        cut_power(subformat, &image(subformat), plan, change, found);
     }
 }
 
@@ -133,12 +80,12 @@ fn a_change_gives_the_file_new_identities() {
 fn blocks_are_found_across_chunks() {
     let size = 9 << 30;
     let fs = made("block_size=256M", size);
-    let image = open(&fs, Access::Write).unwrap();
+    let image = open(&fs, WRITE).unwrap();
     // A chunk has 16 blocks, which end at 4 GiB.
     engine::write(&image, (4 << 30) - 4096, Write::Data(&[7; 8192])).unwrap();
-    image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    commit(&image).unwrap();
     drop(image);
-    let image = open(&fs, Access::Read).unwrap();
+    let image = open(&fs, OpenFlags::READ).unwrap();
     let mut bytes = vec![0; 16384];
     engine::read(&image, (4 << 30) - 8192, &mut bytes).unwrap();
     assert!(bytes[..4096].iter().all(|&byte| byte == 0) && bytes[12288..].iter().all(|&byte| byte == 0));
@@ -166,9 +113,9 @@ fn sectors_of_4096_bytes() {
 fn differencing() -> (SimFs, Vec<u8>) {
     const LOCATOR: usize = METADATA + 0x20000;
     let base = made("block_size=2M", SIZE);
-    let image_of_base = open(&base, Access::Write).unwrap();
+    let image_of_base = open(&base, WRITE).unwrap();
     engine::write(&image_of_base, 0, Write::Data(&vec![8; SIZE as usize])).unwrap();
-    image_of_base.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    commit(&image_of_base).unwrap();
     let fs = image("dynamic");
     let old = found(&fs);
     fs.add_file("/base.vhdx", &base.bytes(IMAGE).unwrap());
@@ -212,9 +159,7 @@ fn a_differencing_disk_shows_its_parent_where_it_holds_nothing() {
     let (fs, mut expected) = differencing();
     let base = fs.bytes("/base.vhdx").unwrap();
     assert!(found(&fs) == expected);
-    let transaction = begin(&fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
+    transact(&fs, change);
     for (at, len, byte) in [(MIB + 4000, 3000, 3), (5000, 20_000, 4), (SIZE - 450, 400, 0), (3 * MIB, 512, 5)]
     {
         expected[at as usize..(at + len) as usize].fill(byte);
@@ -226,14 +171,8 @@ fn a_differencing_disk_shows_its_parent_where_it_holds_nothing() {
 #[test]
 fn a_power_cut_leaves_a_differencing_disk_old_or_new() {
     let (fs, old) = differencing();
-    let transaction = begin(&fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
-    let new = found(&fs);
-    for state in fs.crash_states(CrashPlan { per_moment: 8, total: 200, seed: 5 }) {
-        let disk = found(&state.fs);
-        assert!(disk == old || disk == new, "state {}", state.id);
-    }
+    assert!(found(&fs) == old);
+    cut_power("", &fs, CrashPlan { per_moment: 8, total: 200, seed: 5 }, change, found);
 }
 
 fn seal(bytes: &mut [u8]) {
@@ -304,10 +243,10 @@ fn image_with_log() -> (SimFs, Vec<u8>) {
 fn a_log_is_replayed_for_readers_in_memory() {
     let (fs, old) = image_with_log();
     let before = fs.bytes(IMAGE).unwrap();
-    let image = open(&fs, Access::Read).unwrap();
+    let image = open(&fs, OpenFlags::READ).unwrap();
     assert_eq!(content(&image), old);
     assert_eq!(fs.bytes(IMAGE).unwrap(), before);
-    let refused = open_with(&fs, OpenFlags { check: true, ..OpenFlags::READ });
+    let refused = open(&fs, OpenFlags { check: true, ..OpenFlags::READ });
     let refusal = refused.map_or_else(|error| error.report(), |_| String::new());
     assert!(refusal.contains("contains a log that needs to be replayed"), "{refusal}");
 }
@@ -315,9 +254,9 @@ fn a_log_is_replayed_for_readers_in_memory() {
 #[test]
 fn a_log_is_replayed_into_a_file_that_is_written() {
     let (fs, old) = image_with_log();
-    let flags = OpenFlags { access: Access::Write, check: true, ..OpenFlags::READ };
+    let flags = OpenFlags { check: true, ..WRITE };
     let transaction = begin(&fs);
-    let image = open_with(&transaction, flags).unwrap();
+    let image = open(&transaction, flags).unwrap();
     let repaired =
         image.driver().repairer().unwrap().repair(Repair::All, &mut |finding| panic!("{finding:?}"));
     assert_eq!((repaired.report.corruptions_fixed, repaired.report.corruptions), (1, 0));
@@ -340,7 +279,7 @@ fn of_a_torn_log_only_what_is_complete_counts() {
     bytes[LOG + 100] ^= 1;
     fs.add_file(IMAGE, &bytes);
     // The first entry's table has no block at all.
-    let image = open(&fs, Access::Read).unwrap();
+    let image = open(&fs, OpenFlags::READ).unwrap();
     assert!(content(&image).iter().all(|&byte| byte == 0));
 }
 
@@ -363,17 +302,10 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         (METADATA + 0x20000, 0xa0),
         (METADATA + 0x10000, 0x28),
     ];
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut below = random();
     for _ in 0..20_000 {
         let seed = &seeds[below(3)];
-        let fs = SimFs::new();
-        fs.add_directory("/");
+        let fs = empty();
         let disk = fs.create(Path::new(IMAGE)).unwrap();
         for start in [
             0,
@@ -409,18 +341,15 @@ fn a_damaged_image_is_an_error_or_an_answer() {
 }
 
 fn try_everything(fs: &SimFs) {
-    if let Ok(image) = open(fs, Access::Read) {
+    if let Ok(image) = open(fs, OpenFlags::READ) {
         let size = image.virtual_size();
         let mut buffer = vec![0; size.min(5000) as usize];
         drop(engine::read(&image, size - buffer.len() as u64, &mut buffer));
     }
-    if let Ok(image) = open_with(fs, OpenFlags { access: Access::Write, check: true, ..OpenFlags::READ }) {
+    if let Ok(image) = open(fs, OpenFlags { check: true, ..WRITE }) {
         drop(image.driver().check(&mut |_| ()));
     }
-    if let Ok(image) = open(fs, Access::Write) {
-        let buffer = vec![1; image.virtual_size().min(5000) as usize];
-        let written = engine::write(&image, 0, Write::Data(&buffer));
-        let writer = image.driver().writer().unwrap();
-        drop(written.and_then(|()| writer.commit(Durability::Durable)));
+    if let Ok(image) = open(fs, WRITE) {
+        use_anyhow(&image);
     }
 }

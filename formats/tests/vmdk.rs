@@ -2,58 +2,36 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+mod simulated;
 
-use formats::create::{CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{self, Write};
-use formats::{Durability, Format, Image, OpenContext, OpenFlags, PermissiveGate, Result, open_filename};
+use formats::{Format, Image, OpenFlags, Result};
 use journal::sim::CrashPlan;
-use journal::{Access, Fs, SimFs, Transaction, Zeroing};
+use journal::{Fs, SimFs, Zeroing};
+use simulated::{WRITE, begin, begin_image, commit, content, cut_power, empty, random, use_anyhow};
 
 const IMAGE: &str = "/image.vmdk";
 const BASE: &str = "/base.vmdk";
 const GRAIN: u64 = 64 << 10;
 const SIZE: u64 = 20 * GRAIN + 1024;
 
-fn open_with(fs: &dyn Fs, name: &str, flags: OpenFlags) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
-    open_filename(&context, OsStr::new(name), Some("vmdk"), flags)
-}
-
-fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
-    open_with(fs, IMAGE, OpenFlags { access, ..OpenFlags::READ })
+fn open(fs: &dyn Fs, name: &str, flags: OpenFlags) -> Result<Image> {
+    simulated::open(fs, name, Format::Vmdk, flags)
 }
 
 /// Makes an image with something in its second and in its last grain.
 fn make(fs: &SimFs, name: &str, options: &str) {
-    let mut list = OptionList::default();
-    list.add(OsStr::new(options)).unwrap();
-    let mut options = OptionTable::for_file(Format::Vmdk).parse(&list).unwrap();
-    options.set_size(SIZE).unwrap();
-    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
-    let request = CreateRequest {
-        target: Path::new(name),
-        format: Format::Vmdk,
-        options: &options,
-        backing: None,
-        durability: Durability::Durable,
-    };
-    create(&context, request).unwrap().publish().unwrap();
-    let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-    let image = open_with(fs, name, flags).unwrap();
+    begin_image(fs, name, Format::Vmdk, options, SIZE).publish().unwrap();
+    let image = open(fs, name, WRITE).unwrap();
     let whole: Vec<u8> = (0..GRAIN).map(|at| (at / 7) as u8).collect();
     engine::write(&image, GRAIN, Write::Data(&whole)).unwrap();
     engine::write(&image, SIZE - 1024, Write::Data(&[2; 1024])).unwrap();
-    image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    commit(&image).unwrap();
     fs.settle();
 }
 
 fn image(options: &str) -> SimFs {
-    let fs = SimFs::new();
-    fs.add_directory("/");
+    let fs = empty();
     if options.contains("backing") {
         make(&fs, BASE, "zeroed_grain=off");
     }
@@ -63,7 +41,7 @@ fn image(options: &str) -> SimFs {
 
 /// Writes into grains that are there and into new ones.
 fn change(fs: &dyn Fs, is_compressed: bool) -> Result<()> {
-    let image = open(fs, Access::Write)?;
+    let image = open(fs, IMAGE, WRITE)?;
     let whole = vec![6; GRAIN as usize];
     if is_compressed {
         engine::write(&image, 4 * GRAIN, Write::Data(&whole))?;
@@ -73,23 +51,13 @@ fn change(fs: &dyn Fs, is_compressed: bool) -> Result<()> {
         engine::write(&image, SIZE - 450, Write::Zeroes { len: 400, how: Zeroing::Keep })?;
         engine::write(&image, 9 * GRAIN, Write::Zeroes { len: 2 * GRAIN, how: Zeroing::Unmap })?;
     }
-    image.driver().writer().unwrap().commit(Durability::Durable)
-}
-
-fn content(image: &Image) -> Vec<u8> {
-    let mut bytes = vec![0; image.virtual_size() as usize];
-    engine::read(image, 0, &mut bytes).unwrap();
-    bytes
-}
-
-fn begin(fs: &SimFs) -> Transaction {
-    Transaction::begin(Arc::new(fs.clone()), Arc::new(AtomicBool::new(false)))
+    commit(&image)
 }
 
 /// The disk as the next program finds it, without errors, and its identity.
 fn found(fs: &SimFs) -> (Vec<u8>, u32) {
     let transaction = begin(fs);
-    let image = open(&transaction, Access::Write).unwrap();
+    let image = open(&transaction, IMAGE, WRITE).unwrap();
     image.driver().check(&mut |finding| panic!("{finding:?}")).unwrap();
     (content(&image), image.driver().content_id().unwrap())
 }
@@ -109,19 +77,11 @@ const KINDS: [&str; 7] = [
 fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
     for kind in KINDS {
         let fs = image(kind);
-        let old = found(&fs);
-        let transaction = begin(&fs);
-        change(&transaction, kind.contains("stream")).unwrap();
-        transaction.commit().unwrap();
-        let new = found(&fs);
-        assert!(old.0 != new.0 && old.1 != new.1, "{kind}");
-        let mut counts = [0; 2];
-        for state in fs.crash_states(CrashPlan { per_moment: 8, total: 200, seed: 3 }) {
-            let disk = found(&state.fs);
-            assert!(disk == old || disk == new, "{kind}: state {}", state.id);
-            counts[usize::from(disk == new)] += 1;
-        }
-        assert!(counts.iter().all(|&count| count > 5), "{kind}: {counts:?}");
+        let (_, old_id) = found(&fs);
+        let plan = CrashPlan { per_moment: 8, total: 200, seed: 3 };
+        let change = |fs: &dyn Fs| change(fs, kind.contains("stream"));
+        let (_, new_id) = cut_power(kind, &fs, plan, change, found);
+        assert_ne!(old_id, new_id, "{kind}");
     }
 }
 
@@ -129,12 +89,11 @@ fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
 fn what_stands_on_a_changed_image_is_not_read() {
     let fs = image("backing_file=base.vmdk,backing_fmt=vmdk");
     let (disk, _) = found(&fs);
-    let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-    let base = open_with(&fs, BASE, flags).unwrap();
+    let base = open(&fs, BASE, WRITE).unwrap();
     engine::write(&base, 0, Write::Data(&[9; 512])).unwrap();
-    base.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    commit(&base).unwrap();
     drop(base);
-    let image = open(&fs, Access::Write).unwrap();
+    let image = open(&fs, IMAGE, WRITE).unwrap();
     let mut bytes = vec![0; GRAIN as usize];
     let refusal = engine::read(&image, 0, &mut bytes).unwrap_err();
     assert_eq!(refusal.report(), "Invalid argument");
@@ -142,9 +101,9 @@ fn what_stands_on_a_changed_image_is_not_read() {
     engine::read(&image, GRAIN, &mut bytes).unwrap();
     assert_eq!(bytes[..], disk[GRAIN as usize..2 * GRAIN as usize]);
     // Told that this is meant to be, it is read by whoever opens it next.
-    let base = open_with(&fs, BASE, OpenFlags::READ).unwrap();
+    let base = open(&fs, BASE, OpenFlags::READ).unwrap();
     image.driver().writer().unwrap().follow(base.driver());
-    image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    commit(&image).unwrap();
     drop(image);
     let (now, _) = found(&fs);
     assert_eq!(now[..512], [9; 512]);
@@ -164,9 +123,9 @@ fn tables_that_are_not_there_are_made() {
     fs.add_file(IMAGE, &bytes);
     fs.settle();
     assert!(found(&fs).0.iter().all(|&byte| byte == 0));
-    let image = open(&fs, Access::Write).unwrap();
+    let image = open(&fs, IMAGE, WRITE).unwrap();
     engine::write(&image, 0, Write::Data(&old)).unwrap();
-    image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+    commit(&image).unwrap();
     drop(image);
     assert!(found(&fs).0 == old);
 }
@@ -180,13 +139,7 @@ fn a_damaged_image_is_an_error_or_an_answer() {
             (image(kind), if has_pieces { "/image-s001.vmdk" } else { IMAGE })
         })
         .collect();
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut below = random();
     for _ in 0..20_000 {
         let (seed, damaged) = &seeds[below(seeds.len())];
         let mut bytes = seed.bytes(damaged).unwrap();
@@ -199,8 +152,7 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         if below(10) == 0 {
             bytes.truncate(below(bytes.len()));
         }
-        let fs = SimFs::new();
-        fs.add_directory("/");
+        let fs = empty();
         for name in [IMAGE, BASE, "/image-s001.vmdk", "/image-flat.vmdk"] {
             let found = if name == *damaged { Some(bytes.clone()) } else { seed.bytes(name) };
             if let Some(bytes) = found {
@@ -212,7 +164,7 @@ fn a_damaged_image_is_an_error_or_an_answer() {
 }
 
 fn try_everything(fs: &SimFs) {
-    if let Ok(image) = open(fs, Access::Read) {
+    if let Ok(image) = open(fs, IMAGE, OpenFlags::READ) {
         let size = image.virtual_size();
         let mut buffer = vec![0; size.min(5000) as usize];
         drop(engine::read(&image, size - buffer.len() as u64, &mut buffer));
@@ -220,11 +172,7 @@ fn try_everything(fs: &SimFs) {
         drop(image.driver().check(&mut |_| ()));
         drop(image.driver().details());
     }
-    if let Ok(image) = open(fs, Access::Write) {
-        let buffer = vec![1; image.virtual_size().min(5000) as usize];
-        let written = engine::write(&image, 0, Write::Data(&buffer));
-        if let Some(writer) = image.driver().writer() {
-            drop(written.and_then(|()| writer.commit(Durability::Durable)));
-        }
+    if let Ok(image) = open(fs, IMAGE, WRITE) {
+        use_anyhow(&image);
     }
 }

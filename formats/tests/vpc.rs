@@ -2,82 +2,48 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+mod simulated;
 
-use formats::create::{CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{self, Write};
-use formats::{Durability, Format, Image, OpenContext, OpenFlags, PermissiveGate, Result, open_filename};
+use formats::{Format, Image, OpenFlags, Result};
 use journal::sim::CrashPlan;
-use journal::{Access, Fs, SimFs, Transaction, Zeroing};
+use journal::{Fs, SimFs, Zeroing};
+use simulated::{IMAGE, MIB, WRITE, begin, commit, content, cut_power, random, sparse, transact, use_anyhow};
 
-const IMAGE: &str = "/image";
-const MIB: u64 = 1 << 20;
 const SIZE: u64 = 9 * MIB;
 /// The sum of a footer's bytes has its complement here.
 const CHECKSUM: std::ops::Range<usize> = 0x40..0x44;
 
-fn open(fs: &dyn Fs, access: Access) -> Result<Image> {
-    let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
-    open_filename(&context, OsStr::new(IMAGE), Some("vpc"), OpenFlags { access, ..OpenFlags::READ })
+fn open(fs: &dyn Fs, flags: OpenFlags) -> Result<Image> {
+    simulated::open(fs, IMAGE, Format::Vpc, flags)
 }
 
 /// An image of 9 MiB with something in its second and last block.
 fn image(subformat: &str) -> SimFs {
-    let fs = SimFs::new();
-    fs.add_directory("/");
-    let mut list = OptionList::default();
-    list.add(OsStr::new(&format!("force_size=on,subformat={subformat}"))).unwrap();
-    let mut options = OptionTable::for_file(Format::Vpc).parse(&list).unwrap();
-    options.set_size(SIZE).unwrap();
-    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
-    let request = CreateRequest {
-        target: Path::new(IMAGE),
-        format: Format::Vpc,
-        options: &options,
-        backing: None,
-        durability: Durability::Durable,
-    };
-    let new = create(&context, request).unwrap();
-    engine::write(new.image(), 2 * MIB + 700, Write::Data(&[1; 9000])).unwrap();
-    engine::write(new.image(), SIZE - 512, Write::Data(&[2; 512])).unwrap();
-    new.publish().unwrap();
-    fs.settle();
-    fs
+    simulated::image(Format::Vpc, &format!("force_size=on,subformat={subformat}"), SIZE, 2 * MIB)
 }
 
 /// Writes into blocks that are there and into new ones.
 fn change(fs: &dyn Fs) -> Result<()> {
-    let image = open(fs, Access::Write)?;
+    let image = open(fs, WRITE)?;
     engine::write(&image, 2 * MIB + 4000, Write::Data(&[3; 3000]))?;
     engine::write(&image, 5000, Write::Data(&[4; 20_000]))?;
     let zeroes = Write::Zeroes { len: 400, how: Zeroing::Keep };
     engine::write(&image, SIZE - 450, zeroes)?;
     engine::write(&image, 6 * MIB, Write::Data(&[5; 512]))?;
-    image.driver().writer().unwrap().commit(Durability::Durable)
-}
-
-fn begin(fs: &SimFs) -> Transaction {
-    Transaction::begin(Arc::new(fs.clone()), Arc::new(AtomicBool::new(false)))
+    commit(&image)
 }
 
 /// The disk as the next program finds it.
 fn found(fs: &SimFs) -> Vec<u8> {
     let transaction = begin(fs);
-    let image = open(&transaction, Access::Write).unwrap();
-    let mut bytes = vec![0; image.virtual_size() as usize];
-    engine::read(&image, 0, &mut bytes).unwrap();
-    bytes
+    content(&open(&transaction, WRITE).unwrap())
 }
 
 /// A disk that was left behind is written as a sound one is, and its file ends in a footer.
 fn is_written_again(fs: &SimFs, new: &[u8]) {
     let len = fs.bytes(IMAGE).unwrap().len();
-    let transaction = begin(fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
+    transact(fs, change);
     assert!(found(fs) == new);
     let file = fs.bytes(IMAGE).unwrap();
     assert!(file[file.len() - 512..].starts_with(b"conectix") && file.len() >= len);
@@ -86,22 +52,10 @@ fn is_written_again(fs: &SimFs, new: &[u8]) {
 #[test]
 fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
     for subformat in ["dynamic", "fixed"] {
-        let fs = image(subformat);
-        let old = found(&fs);
-        let transaction = begin(&fs);
-        change(&transaction).unwrap();
-        transaction.commit().unwrap();
-        let new = found(&fs);
-        assert_ne!(old, new);
-        let mut counts = [0; 2];
         let plan = CrashPlan { per_moment: 8, total: 300, seed: 3 };
-        for state in fs.crash_states(plan) {
-            let disk = found(&state.fs);
-            assert!(disk == old || disk == new, "{subformat}: state {}", state.id);
-            counts[usize::from(disk == new)] += 1;
-            is_written_again(&state.fs, &new);
-        }
-        assert!(counts.iter().all(|&count| count > 10), "{subformat}: {counts:?}");
+        let fs = image(subformat);
+        let new = cut_power(subformat, &fs, plan, change, found);
+        fs.crash_states(plan).for_each(|state| is_written_again(&state.fs, &new));
     }
 }
 
@@ -125,9 +79,7 @@ fn sectors_are_marked_in_bitmaps_of_others() {
     let mut bytes = fs.bytes(IMAGE).unwrap();
     bytes[2048..2560].fill(0);
     fs.add_file(IMAGE, &bytes);
-    let transaction = begin(&fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
+    transact(&fs, change);
     // Bytes 4000 to 7000 lie in sectors 7 to 13.
     assert_eq!(bitmap()[..3], [0b0000_0001, 0b1111_1100, 0]);
 }
@@ -166,9 +118,7 @@ fn a_differencing_disk_shows_its_parent_where_it_holds_nothing() {
     let base = fs.bytes("/base.vhd").unwrap();
     let mut expected = found(&fs);
     assert!(expected[2 * MIB as usize + 700] == 1 && expected[SIZE as usize - 1] == 2);
-    let transaction = begin(&fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
+    transact(&fs, change);
     for (at, len, byte) in
         [(2 * MIB + 4000, 3000, 3), (5000, 20_000, 4), (SIZE - 450, 400, 0), (6 * MIB, 512, 5)]
     {
@@ -184,16 +134,8 @@ fn a_differencing_disk_shows_its_parent_where_it_holds_nothing() {
 
 #[test]
 fn a_power_cut_leaves_a_differencing_disk_old_or_new() {
-    let fs = differencing();
-    let old = found(&fs);
-    let transaction = begin(&fs);
-    change(&transaction).unwrap();
-    transaction.commit().unwrap();
-    let new = found(&fs);
-    for state in fs.crash_states(CrashPlan { per_moment: 8, total: 300, seed: 5 }) {
-        let disk = found(&state.fs);
-        assert!(disk == old || disk == new, "state {}", state.id);
-    }
+    let plan = CrashPlan { per_moment: 8, total: 300, seed: 5 };
+    cut_power("", &differencing(), plan, change, found);
 }
 
 #[test]
@@ -202,20 +144,14 @@ fn a_differencing_disk_that_names_no_parent_is_refused() {
     let mut bytes = fs.bytes(IMAGE).unwrap();
     bytes[0x200 + 0x240] = 0;
     fs.add_file(IMAGE, &bytes);
-    let refused = open(&fs, Access::Read).map_or_else(|error| error.report(), |_| String::new());
+    let refused = open(&fs, OpenFlags::READ).map_or_else(|error| error.report(), |_| String::new());
     assert!(refused.contains("does not name its parent"), "{refused}");
 }
 
 #[test]
 fn a_damaged_image_is_an_error_or_an_answer() {
     let sound = image("dynamic").bytes(IMAGE).unwrap();
-    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % bound as u64) as usize
-    };
+    let mut below = random();
     for _ in 0..20_000 {
         let mut bytes = sound[..4096].to_vec();
         for _ in 0..=below(3) {
@@ -226,18 +162,9 @@ fn a_damaged_image_is_an_error_or_an_answer() {
         seal(&mut bytes);
         // What is cut off is a hole, so that the table's blocks are in the file.
         let len = if below(10) == 0 { below(4096) } else { sound.len() };
-        let fs = SimFs::new();
-        fs.add_directory("/");
-        let disk = fs.create(Path::new(IMAGE)).unwrap();
-        disk.write_at(0, &bytes).unwrap();
-        disk.set_len(len as u64).unwrap();
-        if let Ok(image) = open(&fs, Access::Write) {
-            let size = image.virtual_size();
-            let mut buffer = vec![0; size.min(5000) as usize];
-            drop(engine::read(&image, size - buffer.len() as u64, &mut buffer));
-            let written = engine::write(&image, 0, Write::Data(&buffer));
-            let writer = image.driver().writer().unwrap();
-            drop(written.and_then(|()| writer.commit(Durability::Durable)));
+        let fs = sparse(&bytes, len as u64);
+        if let Ok(image) = open(&fs, WRITE) {
+            use_anyhow(&image);
         }
     }
 }
