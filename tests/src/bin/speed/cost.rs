@@ -71,7 +71,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Makes the files in a directory durable, whoever wrote them.
-fn sync_files(dir: &Path) {
+pub fn sync_files(dir: &Path) {
     for entry in fs::read_dir(dir).expect("the directory can be read").flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let file = File::open(entry.path()).expect("an image can be opened");
