@@ -70,11 +70,13 @@ macro_rules! with_hash {
 }
 
 /// Iterations of the first measurement.
-const FIRST_ROUND: u64 = 1 << 15;
-/// A measurement that takes at least so long counts.
-const LONG_ENOUGH: Duration = Duration::from_millis(500);
-/// One that is shorter tells too little to extrapolate from.
-const TOO_SHORT: Duration = Duration::from_millis(100);
+const FIRST_ROUND: u64 = 1 << 12;
+/// A measurement that takes at least so long counts: the clock is that of the thread, so that what else the
+/// machine does is not measured.
+const LONG_ENOUGH: Duration = Duration::from_millis(100);
+/// What the next measurement is to take, and how much larger than the last it is at most.
+const AIM: Duration = Duration::from_millis(150);
+const GROWTH: u64 = 64;
 
 impl Hash {
     /// All of them.
@@ -137,14 +139,15 @@ impl Hash {
             let start = thread_time();
             self.derive(passphrase, salt, rounds, &mut key);
             let taken = thread_time().saturating_sub(start);
-            let scaled = |iterations: u64| {
-                let milliseconds = u64::try_from(taken.as_millis()).unwrap_or(u64::MAX).max(1);
-                iterations.saturating_mul(1000) / milliseconds
+            // In time `aim` there would be so many.
+            let scaled = |aim: Duration| {
+                let count = u128::from(iterations) * aim.as_nanos() / taken.as_nanos().max(1);
+                u64::try_from(count).unwrap_or(u64::MAX)
             };
-            if taken > LONG_ENOUGH {
-                return Ok(scaled(iterations));
+            if taken >= LONG_ENOUGH {
+                return Ok(scaled(Duration::from_secs(1)));
             }
-            iterations = if taken < TOO_SHORT { iterations * 10 } else { scaled(iterations) };
+            iterations = scaled(AIM).clamp(iterations * 2, iterations * GROWTH);
         }
     }
 }

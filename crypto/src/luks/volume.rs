@@ -10,8 +10,8 @@ use crate::{Error, Hash, Result, Scheme, SectorCipher, random, split};
 const MIN_ITERATIONS: u64 = 1000;
 /// The master key's digest takes this part of the time.
 const DIGEST_SHARE: u64 = 8;
-/// Opening a slot takes this part of the time.
-const SLOT_SHARE: u64 = 2;
+/// Opening a slot takes all of it.
+const SLOT_SHARE: u64 = 1;
 
 /// A volume to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
