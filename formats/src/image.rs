@@ -138,7 +138,7 @@ pub(crate) fn primary_name(children: &[Child]) -> Option<&OsStr> {
 /// A file or an image that holds (part of) an image.
 #[derive(Debug, Clone)]
 pub struct Child {
-    /// Its role: `file`, `data-file`, `extents.0`.
+    /// Its role: `file`, `data-file`, `header`, `extent`, `extents.0`.
     pub role: Cow<'static, str>,
     /// What it is.
     pub below: Below,
@@ -149,7 +149,7 @@ pub struct Child {
 impl Child {
     /// Whether it has an extent of the image.
     pub fn is_extent(&self) -> bool {
-        self.role.starts_with("extents.")
+        self.role.starts_with("extent")
     }
 }
 

@@ -151,3 +151,25 @@ fn an_image_in_use_is_not_removed() {
     }
     assert!(scene.images().join("top.qcow2").exists());
 }
+
+#[test]
+fn extents_belong_to_the_image_that_names_them() {
+    let scene = Scene::new();
+    std::fs::create_dir(scene.images().join("d")).expect("scratch files can be written");
+    scene.out("create -q -f vmdk -o subformat=monolithicFlat disk.vmdk 8M");
+    let needed = "1 other image needs it\n";
+    for (line, expected) in [
+        ("rm disk-flat.vmdk", format!("Refusing to remove 'disk-flat.vmdk': {needed}")),
+        ("create -f raw disk-flat.vmdk 1M", format!("Refusing to replace 'disk-flat.vmdk': {needed}")),
+        ("mv disk-flat.vmdk other.vmdk", "It has its data in the file".to_owned()),
+        ("mv disk.vmdk d", "cannot go to another directory: it has extents in files".to_owned()),
+    ] {
+        let told = scene.run(line);
+        assert_eq!(told.code(), Some(1), "{line}");
+        assert!(told.err().contains(&expected), "{line}: {}", told.err());
+    }
+    assert!(scene.out("catalog tree").contains("disk.vmdk (vmdk, extent below)\n"));
+    assert!(scene.out("catalog show disk.vmdk").contains("extent: "));
+    scene.out("mv disk.vmdk renamed.vmdk");
+    assert!(scene.run("check renamed.vmdk").success() && scene.run("map renamed.vmdk").success());
+}

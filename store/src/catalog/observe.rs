@@ -41,6 +41,8 @@ pub enum Role {
     Backing,
     /// The file that has its data.
     DataFile,
+    /// A file that has a part of it.
+    Extent,
 }
 
 impl Role {
@@ -49,11 +51,25 @@ impl Role {
         match self {
             Self::Backing => "backing",
             Self::DataFile => "data-file",
+            Self::Extent => "extent",
+        }
+    }
+
+    /// As a person reads it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Backing => "backing file",
+            Self::DataFile => "data file",
+            Self::Extent => "extent",
         }
     }
 
     pub(super) fn from_name(name: &str) -> Self {
-        if name == "data-file" { Self::DataFile } else { Self::Backing }
+        match name {
+            "data-file" => Self::DataFile,
+            "extent" => Self::Extent,
+            _ => Self::Backing,
+        }
     }
 }
 
@@ -158,7 +174,22 @@ fn needs(context: &OpenContext<'_>, path: &Path, image: &Image) -> Vec<Need> {
     {
         needs.push(Need { role: Role::DataFile, name: name.into(), format: Some("raw".to_owned()), path });
     }
+    needs.extend(extents(context, path, image));
     needs
+}
+
+/// The other files that have parts of an image.
+fn extents(context: &OpenContext<'_>, path: &Path, image: &Image) -> Vec<Need> {
+    let names = image
+        .children()
+        .iter()
+        .filter(|child| child.is_extent())
+        .filter_map(|child| child.below.name().exact());
+    let files = names.filter_map(|name| Some((name, context.fs.resolve(&file_of_name(name)?).ok()?)));
+    let others = files.filter(|(_, file)| file != path);
+    others
+        .map(|(name, path)| Need { role: Role::Extent, name: name.to_owned(), format: None, path })
+        .collect()
 }
 
 /// Where an image is, for the catalog: absolute, symbolic links resolved.

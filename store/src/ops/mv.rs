@@ -72,7 +72,7 @@ fn open(context: &OpenContext<'_>, path: &Path, format: Option<String>) -> Resul
 
 /// Gives a dependent the new name of what it needs.
 fn rewrite(context: &OpenContext<'_>, dependent: &Dependent, to: &Path) -> Result<()> {
-    if dependent.role == Role::DataFile {
+    if dependent.role != Role::Backing {
         return Err(Error::unsupported(
             "It has its data in the file, and the name of that cannot be changed",
         ));

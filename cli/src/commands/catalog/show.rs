@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use formats::json;
 use serde_json::Value as JsonValue;
-use store::catalog::{self, Catalog, Dependent, Edge, Entry, LogEntry, Role, Spared, State};
+use store::catalog::{self, Catalog, Dependent, Edge, Entry, LogEntry, Spared, State};
 
 use super::{as_json, format_of, path_bytes, path_json, size_of};
 use crate::command::{Args, Command, Env, FILENAME, HELP, OUTPUT};
@@ -76,12 +76,11 @@ impl Page {
         line("file format", format_of(&self.entry).as_bytes());
         line("virtual size", size_of(&self.entry).as_bytes());
         for (edge, base) in &self.needs {
-            let role = if edge.role == Role::Backing { "backing file" } else { "data file" };
             let mut value = edge.name.as_bytes().to_vec();
             if let Some(base) = base.as_ref().filter(|base| base.path != edge.name) {
                 value.extend([b" (actual path: ", path_bytes(&base.path), b")"].concat());
             }
-            line(role, &value);
+            line(edge.role.label(), &value);
         }
         for dependent in &self.dependents {
             line("dependent", path_bytes(&dependent.path));

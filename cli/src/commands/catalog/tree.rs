@@ -154,7 +154,10 @@ impl Forest {
                 open.clear();
             }
             line.extend_from_slice(path_bytes(&entry.path));
-            let serves = if visit.role == Some(Role::DataFile) { ", data file below" } else { "" };
+            let serves = match visit.role {
+                None | Some(Role::Backing) => String::new(),
+                Some(role) => format!(", {} below", role.label()),
+            };
             let there = if entry.identity.is_some() { "" } else { ", not there" };
             line.extend(format!(" ({}{serves}{there})", format_of(entry)).bytes());
             out.line(line);
@@ -193,7 +196,10 @@ impl Forest {
             let label = json::text(path_bytes(&entry.path)).replace('\\', "\\\\").replace('"', "\\\"");
             out.line(format!("    i{} [label=\"{label}\\n{}\"{style}];", entry.id, format_of(entry)));
             for (overlay, role) in self.overlays_of(entry.id) {
-                let style = if *role == Role::DataFile { " [label=\"data file\"]" } else { "" };
+                let style = match role {
+                    Role::Backing => String::new(),
+                    role => format!(" [label=\"{}\"]", role.label()),
+                };
                 out.line(format!("    i{overlay} -> i{}{style};", entry.id));
             }
         }
