@@ -45,6 +45,55 @@ struct Change {
 
 const PLAIN: Change = Change { name: "", before: &[], args: "", after: &[], bulk: false };
 
+// Rows of several groups.
+const SNAPSHOT_CREATE: Change = Change {
+    name: "snapshot -c",
+    args: "snapshot -c one base.qcow2",
+    after: &["snapshot -d one base.qcow2"],
+    ..PLAIN
+};
+
+const SNAPSHOT_APPLY: Change = Change {
+    name: "snapshot -a",
+    before: &["snapshot -c one base.qcow2"],
+    args: "snapshot -a one base.qcow2",
+    after: &["snapshot -d one base.qcow2"],
+    ..PLAIN
+};
+
+const SNAPSHOT_DELETE: Change = Change {
+    name: "snapshot -d",
+    before: &["snapshot -c one base.qcow2"],
+    args: "snapshot -d one base.qcow2",
+    ..PLAIN
+};
+
+const BITMAP_ADD: Change = Change {
+    name: "bitmap --add",
+    args: "bitmap --add base.qcow2 c",
+    after: &["bitmap --remove base.qcow2 c"],
+    ..PLAIN
+};
+
+const BITMAP_MERGE: Change = Change {
+    name: "bitmap --merge",
+    before: &[
+        "bitmap --add base.qcow2 a",
+        "bitmap --add base.qcow2 b",
+        "io -f qcow2 base.qcow2 | write -q 0 64k | write -q 5G 64k",
+    ],
+    args: "bitmap --merge a base.qcow2 b",
+    after: &["bitmap --remove base.qcow2 a", "bitmap --remove base.qcow2 b"],
+    ..PLAIN
+};
+
+const LAZY_REFCOUNTS: Change = Change {
+    name: "amend, lazy refcounts",
+    args: "amend -o lazy_refcounts=on base.qcow2",
+    after: &["amend -o lazy_refcounts=off base.qcow2"],
+    ..PLAIN
+};
+
 const GROUPS: &[Group] = &[
     Group {
         images: "6 GiB of data",
@@ -71,54 +120,18 @@ const GROUPS: &[Group] = &[
                 after: &["cp over.qcow2 over.qcow2"],
                 bulk: true,
             },
-            Change {
-                name: "snapshot -c",
-                args: "snapshot -c one base.qcow2",
-                after: &["snapshot -d one base.qcow2"],
-                ..PLAIN
-            },
-            Change {
-                name: "snapshot -a",
-                before: &["snapshot -c one base.qcow2"],
-                args: "snapshot -a one base.qcow2",
-                after: &["snapshot -d one base.qcow2"],
-                ..PLAIN
-            },
-            Change {
-                name: "snapshot -d",
-                before: &["snapshot -c one base.qcow2"],
-                args: "snapshot -d one base.qcow2",
-                ..PLAIN
-            },
+            SNAPSHOT_CREATE,
+            SNAPSHOT_APPLY,
+            SNAPSHOT_DELETE,
             Change {
                 name: "resize, larger",
                 args: "resize -q base.qcow2 4T",
                 after: &["resize -q --shrink base.qcow2 6G"],
                 ..PLAIN
             },
-            Change {
-                name: "bitmap --add",
-                args: "bitmap --add base.qcow2 c",
-                after: &["bitmap --remove base.qcow2 c"],
-                ..PLAIN
-            },
-            Change {
-                name: "bitmap --merge",
-                before: &[
-                    "bitmap --add base.qcow2 a",
-                    "bitmap --add base.qcow2 b",
-                    "io -f qcow2 base.qcow2 | write -q 0 64k | write -q 5G 64k",
-                ],
-                args: "bitmap --merge a base.qcow2 b",
-                after: &["bitmap --remove base.qcow2 a", "bitmap --remove base.qcow2 b"],
-                ..PLAIN
-            },
-            Change {
-                name: "amend, lazy refcounts",
-                args: "amend -o lazy_refcounts=on base.qcow2",
-                after: &["amend -o lazy_refcounts=off base.qcow2"],
-                ..PLAIN
-            },
+            BITMAP_ADD,
+            BITMAP_MERGE,
+            LAZY_REFCOUNTS,
             Change {
                 name: "amend, wider refcounts",
                 args: "amend -o refcount_bits=32 base.qcow2",
@@ -160,54 +173,18 @@ const GROUPS: &[Group] = &[
                 args: "commit -q top.qcow2",
                 ..PLAIN
             },
-            Change {
-                name: "snapshot -c",
-                args: "snapshot -c one base.qcow2",
-                after: &["snapshot -d one base.qcow2"],
-                ..PLAIN
-            },
-            Change {
-                name: "snapshot -a",
-                before: &["snapshot -c one base.qcow2"],
-                args: "snapshot -a one base.qcow2",
-                after: &["snapshot -d one base.qcow2"],
-                ..PLAIN
-            },
-            Change {
-                name: "snapshot -d",
-                before: &["snapshot -c one base.qcow2"],
-                args: "snapshot -d one base.qcow2",
-                ..PLAIN
-            },
+            SNAPSHOT_CREATE,
+            SNAPSHOT_APPLY,
+            SNAPSHOT_DELETE,
             Change {
                 name: "resize, larger",
                 args: "resize -q base.qcow2 2T",
                 after: &["resize -q --shrink base.qcow2 1T"],
                 ..PLAIN
             },
-            Change {
-                name: "bitmap --add",
-                args: "bitmap --add base.qcow2 c",
-                after: &["bitmap --remove base.qcow2 c"],
-                ..PLAIN
-            },
-            Change {
-                name: "bitmap --merge",
-                before: &[
-                    "bitmap --add base.qcow2 a",
-                    "bitmap --add base.qcow2 b",
-                    "io -f qcow2 base.qcow2 | write -q 0 64k | write -q 5G 64k",
-                ],
-                args: "bitmap --merge a base.qcow2 b",
-                after: &["bitmap --remove base.qcow2 a", "bitmap --remove base.qcow2 b"],
-                ..PLAIN
-            },
-            Change {
-                name: "amend, lazy refcounts",
-                args: "amend -o lazy_refcounts=on base.qcow2",
-                after: &["amend -o lazy_refcounts=off base.qcow2"],
-                ..PLAIN
-            },
+            BITMAP_ADD,
+            BITMAP_MERGE,
+            LAZY_REFCOUNTS,
             Change {
                 name: "check -r all",
                 before: &["damage base.qcow2 400"],
