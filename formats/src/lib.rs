@@ -70,6 +70,7 @@ mod vdi;
 mod vhdx;
 mod vmdk;
 pub mod vpc;
+pub mod vvfat;
 mod windows_name;
 
 pub use amend::{Amend, Amendment};

@@ -52,8 +52,8 @@ pub enum Holes {
     Zero,
     /// The format is transparent (raw): what the file says is what the image says.
     Transparent,
-    /// Nothing: the bytes are encrypted, and where they are is no place of the guest's.
-    Encrypted,
+    /// Nothing, and where the bytes are is no place of the guest's: they are encrypted, or made up.
+    Nowhere,
 }
 
 /// A compressed cluster.

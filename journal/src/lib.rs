@@ -28,6 +28,7 @@
 
 pub mod aio;
 mod buffer;
+mod clock;
 mod disk;
 mod error;
 mod fs;
@@ -41,13 +42,14 @@ pub mod sim;
 mod transaction;
 
 pub use buffer::{AlignedBuf, PAGE};
+pub use clock::LocalTime;
 pub use disk::{Allocate, Disk, DiskKind, DiskStatus, Extent, ExtentKind, Held, Zeroing};
 pub use error::{Error, ErrorKind, Result, reason};
 pub use fs::{Access, Caching, Draft, DraftOptions, Following, Fs, OpenOptions, StageNames, StagedFile};
 pub use lock::{Claim, Permissions, RefusedLock};
 pub use place::SUFFIX;
 pub use ranges::RangeSet;
-pub use real::{Holder, RealFs};
+pub use real::{Holder, HostFile, HostNames, HostStatus, RealFs};
 pub use recovery::{Finding, Outcome, Recovery};
 pub use sim::SimFs;
 pub use transaction::{Change, ChangeKind, Interrupt, Moment, Transaction};

@@ -168,13 +168,16 @@ pub fn file_path(target: &OsStr) -> Result<PathBuf> {
     match name::protocol(target).map(DriverName::from_protocol).transpose()? {
         None | Some(DriverName::File | DriverName::HostDevice) => Ok(name::without_protocol(target).into()),
         Some(DriverName::Format(format)) => Err(driver::not_supported(format.name())),
-        Some(DriverName::Null(driver)) => {
-            let text = format!("Protocol driver '{driver}' does not support image creation");
-            Err(Error::unsupported(text))
-        }
+        Some(DriverName::Null(driver)) => Err(no_creation(driver)),
+        Some(DriverName::Vvfat) => Err(no_creation("vvfat")),
         Some(DriverName::Filter(filter)) => Err(driver::not_supported(filter.name())),
         Some(DriverName::Unsupported(driver)) => Err(driver::not_supported(driver)),
     }
+}
+
+/// The refusal of a protocol that makes no files.
+fn no_creation(protocol: &str) -> Error {
+    Error::unsupported(format!("Protocol driver '{protocol}' does not support image creation"))
 }
 
 fn create_raw(context: &OpenContext<'_>, request: CreateRequest<'_>) -> Result<NewImage> {

@@ -211,7 +211,7 @@ pub struct OptionTable {
 }
 
 /// Drivers that open images or files but make none.
-const WITHOUT_CREATION: [&str; 15] = [
+const WITHOUT_CREATION: [&str; 16] = [
     "bochs",
     "cloop",
     "dmg",
@@ -227,6 +227,7 @@ const WITHOUT_CREATION: [&str; 15] = [
     "preallocate",
     "quorum",
     "throttle",
+    "vvfat",
 ];
 
 /// The format of that name, if images of it can be made at all.

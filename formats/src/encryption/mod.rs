@@ -61,7 +61,7 @@ impl Encryption {
         match &mut mapping.target {
             Target::Data { disk, offset, holes } => {
                 *disk = self.through(disk, at, *offset);
-                *holes = Holes::Encrypted;
+                *holes = Holes::Nowhere;
             }
             Target::Zero { host } | Target::Unallocated { host } => *host = None,
             Target::Compressed(_) => {}

@@ -107,7 +107,7 @@ pub fn layer_status(image: &Image, at: u64, len: u64) -> Result<Status> {
 
 fn data_status(run: Status, disk: Arc<dyn Disk>, offset: HostOffset, holes: Holes) -> Result<Status> {
     let mut run = Status { allocated: true, data: true, ..run };
-    if holes == Holes::Encrypted {
+    if holes == Holes::Nowhere {
         return Ok(run);
     }
     if holes != Holes::Ignored {

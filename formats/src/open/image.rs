@@ -85,6 +85,7 @@ impl Opener<'_> {
         match node {
             NodeOptions::Protocol(node) => self.open_bare_file(&node, need),
             NodeOptions::Null(node) => self.open_bare_null(&node),
+            NodeOptions::Vvfat(node) => self.open_vvfat(&node),
             NodeOptions::Filter(node) => self.open_filter(node, need),
             NodeOptions::Format(node) => self.open_format(node, need),
         }

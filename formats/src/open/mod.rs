@@ -13,6 +13,7 @@ mod filter;
 mod further;
 mod image;
 mod prl_xml;
+mod vvfat;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -21,6 +21,8 @@ pub enum DriverName {
     HostDevice,
     /// A disk that keeps nothing: `null-co` or `null-aio`.
     Null(&'static str),
+    /// A directory as a disk.
+    Vvfat,
     /// A filter over another node.
     Filter(Filter),
     /// A driver that QEMU has and tximg does not have yet.
@@ -28,7 +30,7 @@ pub enum DriverName {
 }
 
 /// Drivers of QEMU without a counterpart here yet.
-const UNSUPPORTED: [&str; 15] = [
+const UNSUPPORTED: [&str; 14] = [
     "blkdebug",
     "blklogwrites",
     "blkreplay",
@@ -43,7 +45,6 @@ const UNSUPPORTED: [&str; 15] = [
     "replication",
     "snapshot-access",
     "ssh",
-    "vvfat",
 ];
 
 /// Protocols of file names that QEMU knows, with their drivers.
@@ -67,7 +68,7 @@ const PROTOCOLS: [(&str, DriverName); 27] = [
     ("gluster", DriverName::Unsupported("gluster")),
     ("gluster+tcp", DriverName::Unsupported("gluster")),
     ("gluster+unix", DriverName::Unsupported("gluster")),
-    ("fat", DriverName::Unsupported("vvfat")),
+    ("fat", DriverName::Vvfat),
     ("null-co", DriverName::Null("null-co")),
     ("null-aio", DriverName::Null("null-aio")),
     ("nvme", DriverName::Unsupported("nvme")),
@@ -85,6 +86,7 @@ impl DriverName {
             "host_device" => Some(Self::HostDevice),
             "null-co" => Some(Self::Null("null-co")),
             "null-aio" => Some(Self::Null("null-aio")),
+            "vvfat" => Some(Self::Vvfat),
             _ => Format::from_name(name)
                 .map(Self::Format)
                 .or_else(|| Filter::from_name(name).map(Self::Filter))

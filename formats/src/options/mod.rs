@@ -31,6 +31,7 @@ pub mod qcow;
 pub mod qcow2;
 mod take;
 pub mod vpc;
+pub mod vvfat;
 
 pub use dict::{Dict, Scalar};
 pub use driver::{DriverName, FileOptions, FormatOptions, GenericOptions, RawOptions};
@@ -42,3 +43,4 @@ pub use parallels::ParallelsOptions;
 pub use qcow::QcowOptions;
 pub use qcow2::Qcow2Options;
 pub use vpc::VpcOptions;
+pub use vvfat::VvfatNode;

@@ -8,6 +8,7 @@ use super::filter::{Filter, FilterNode};
 use super::json::{self, JsonError};
 use super::name;
 use super::null::NullNode;
+use super::vvfat::VvfatNode;
 use crate::shown::shown;
 use crate::{Error, Format, Result};
 
@@ -20,6 +21,8 @@ pub enum NodeOptions {
     Protocol(ProtocolNode),
     /// A disk that keeps nothing.
     Null(NullNode),
+    /// A directory as a disk.
+    Vvfat(VvfatNode),
     /// A filter over another node.
     Filter(FilterNode),
 }
@@ -31,6 +34,7 @@ impl NodeOptions {
             Self::Format(node) => node.image.generic.read_only == Some(true) || node.file.is_read_only(),
             Self::Protocol(node) => node.generic.read_only == Some(true),
             Self::Null(node) => node.generic.read_only == Some(true),
+            Self::Vvfat(node) => node.generic.read_only == Some(true),
             Self::Filter(node) => node.generic.read_only == Some(true) || node.file.is_read_only(),
         }
     }
@@ -168,9 +172,16 @@ fn parse_protocol(
     mut options: Dict,
     said: &mut Said,
 ) -> Result<NodeOptions> {
-    if let Some(null) = null_driver(driver, filename) {
-        let generic = said.generic(&mut options)?;
-        return NullNode::take(null, filename, generic, options).map(NodeOptions::Null);
+    match driver.or_else(|| DriverName::from_protocol(name::protocol(filename?)?).ok()) {
+        Some(DriverName::Null(null)) => {
+            let generic = said.generic(&mut options)?;
+            return NullNode::take(null, filename, generic, options).map(NodeOptions::Null);
+        }
+        Some(DriverName::Vvfat) => {
+            let generic = said.generic(&mut options)?;
+            return VvfatNode::take(filename, generic, options).map(NodeOptions::Vvfat);
+        }
+        _ => {}
     }
     if let Some(filename) = filename {
         if options.has("filename") {
@@ -186,15 +197,6 @@ fn parse_protocol(
     let generic = said.generic(&mut options)?;
     let file = FileOptions::take(&mut options, generic.direct == Some(true))?;
     Ok(NodeOptions::Protocol(ProtocolNode { driver, options: file, generic, unknown: options }))
-}
-
-/// The driver of a disk that keeps nothing, if a driver or a file name means one.
-fn null_driver(driver: Option<DriverName>, filename: Option<&OsStr>) -> Option<&'static str> {
-    let named = || DriverName::from_protocol(name::protocol(filename?)?).ok();
-    match driver.or_else(named) {
-        Some(DriverName::Null(driver)) => Some(driver),
-        _ => None,
-    }
 }
 
 /// The driver that a file name names, and the name without that. An explicit driver knows only

@@ -8,6 +8,8 @@
 //!      ├──────► space                  holes, zeroes, extents
 //!      ├──────► lock ──► holder        QEMU's byte locks, and whose they are
 //!      └──────► sys                    system calls that rustix lacks
+//!
+//!   tree                               directories, listed and read only
 //! ```
 
 mod attributes;
@@ -21,6 +23,7 @@ mod status;
 mod sys;
 mod target;
 mod transfer;
+mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,7 @@ use crate::{
 use file::{FileDisk, Syncing};
 pub use holder::Holder;
 pub(crate) use holder::holders;
+pub use tree::{HostFile, HostNames, HostStatus};
 
 /// The files of the operating system.
 #[derive(Debug, Clone, Copy, Default)]

@@ -64,7 +64,7 @@ pub struct ChildInfo {
 impl NodeInfo {
     /// Whether this is a file, not an image in a file.
     pub fn is_file(&self) -> bool {
-        is_file(self.format) || is_null(self.format)
+        is_file(self.format) || is_made_up(self.format)
     }
 }
 
@@ -72,9 +72,9 @@ fn is_file(driver: &str) -> bool {
     matches!(driver, "file" | "host_device")
 }
 
-/// Whether it is a disk that keeps nothing, of which there is nothing more to tell.
-fn is_null(driver: &str) -> bool {
-    matches!(driver, "null-co" | "null-aio")
+/// Whether it is a disk that is in no file, of which there is nothing more to tell.
+fn is_made_up(driver: &str) -> bool {
+    matches!(driver, "null-co" | "null-aio" | "vvfat")
 }
 
 /// Tells of one image; what is behind it need not exist.
@@ -110,7 +110,7 @@ fn metadata_only(flags: OpenFlags) -> OpenFlags {
 fn image_info(image: &Image) -> Result<NodeInfo> {
     let details = image.driver().details()?;
     let is_bare_file = image.children().is_empty() && is_file(image.driver_name());
-    let is_on_nothing = is_null(lowest_driver(image));
+    let is_on_nothing = is_made_up(lowest_driver(image));
     // Extents come first, the last one before the others.
     let extents = image.children().iter().rev().filter(|child| child.is_extent());
     let children = extents
@@ -142,6 +142,7 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
 fn lowest_driver(image: &Image) -> &'static str {
     match image.children().first().map(|child| &child.below) {
         Some(Below::File(file)) if image.format() == formats::Format::Raw => file.driver,
+        Some(Below::Image(below)) if below.driver_name() == "vvfat" => below.driver_name(),
         _ => image.driver_name(),
     }
 }

@@ -38,6 +38,7 @@ mod vdi;
 mod vhdx;
 mod vmdk;
 mod vpc;
+mod vvfat;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -104,6 +105,7 @@ fn cases() -> Vec<Case> {
         encrypted::cases,
         vmdk::cases,
         vpc::cases,
+        vvfat::cases,
         parallels::cases,
         null::cases,
         qcow::cases,
