@@ -206,3 +206,25 @@ fn room_in_the_middle_of_a_file_is_used() {
     let large = change(&mut model, 0, 256 << 10, Some(b'l'));
     assert!(large <= small + (64 << 10), "from {small} to {large} bytes");
 }
+
+/// A session that has become a large one looks for room from the start again, also while it makes the
+/// blocks that count what it is about to take.
+#[test]
+fn a_refcount_block_never_goes_where_it_counts_data() {
+    let size = 2_000 << 10;
+    for (dense, len) in (0..40).map(|step| (900_000 + step * 4096, 30_000 + step * 1000)) {
+        let (fs, path) = (SimFs::new(), Path::new("/image"));
+        fs.add_directory("/");
+        let new = begin(&fs, path, "cluster_size=512,refcount_bits=64", size);
+        engine::write(new.image(), 0, Write::Data(&vec![b'd'; dense])).unwrap();
+        new.publish().unwrap();
+        let image = reopen(&fs, path, None);
+        for at in [1_000 << 10, 1_400 << 10] {
+            engine::write(&image, at, Write::Data(&vec![b'n'; len])).unwrap();
+        }
+        image.driver().writer().unwrap().commit(Durability::Durable).unwrap();
+        let image = reopen(&fs, path, None);
+        let report = image.driver().check(&mut |finding| panic!("{dense}, {len}: {finding:?}")).unwrap();
+        assert_eq!((report.corruptions, report.leaks), (0, 0), "{dense}, {len}");
+    }
+}

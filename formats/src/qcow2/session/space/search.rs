@@ -24,7 +24,11 @@ impl Space {
     pub(super) fn take_run(&mut self, run: Range<u64>) -> Result<()> {
         self.cursor = run.end;
         self.handed_out += run.end - run.start;
-        self.own_blocks(run.clone())?;
+        // The search for the blocks' places may come back to what lies before the cursor.
+        self.guarded.insert(run.clone());
+        let owned = self.own_blocks(run.clone());
+        self.guarded.remove(run.clone());
+        owned?;
         self.set_counts(run.clone(), 1)?;
         self.note_own(run);
         Ok(())
