@@ -179,33 +179,48 @@ fn out_of_range() -> Error {
     Error::corrupt("The block table has no entry for this block")
 }
 
-/// A set of small numbers.
+/// Words that are allocated together.
+const CHUNK: usize = 512;
+
+/// A set of small numbers. It takes memory where there are some, not where there could be.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bits {
-    words: Vec<u64>,
+    /// Words without a chunk have no number.
+    chunks: Vec<Option<Box<[u64; CHUNK]>>>,
+    /// How many words there are.
+    words: u64,
 }
 
 impl Bits {
     /// Whether no number can be in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.words == 0
     }
 
     /// Numbers below `count` can be in it.
     pub(crate) fn new(count: u64) -> Self {
-        Self { words: vec![0; count.div_ceil(64) as usize] }
+        let words = count.div_ceil(64);
+        Self { chunks: vec![None; words.div_ceil(CHUNK as u64) as usize], words }
+    }
+
+    /// The word that a number is in.
+    fn word(&self, number: u64) -> Option<u64> {
+        let place = Some(number / 64).filter(|&place| place < self.words)? as usize;
+        let chunk = self.chunks.get(place / CHUNK)?;
+        Some(chunk.as_ref().map_or(0, |chunk| chunk[place % CHUNK]))
     }
 
     /// Whether a number is in it.
     pub(crate) fn contains(&self, number: u64) -> bool {
-        let word = usize::try_from(number / 64).ok().and_then(|place| self.words.get(place));
-        word.is_some_and(|word| word >> (number % 64) & 1 == 1)
+        self.word(number).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     /// Puts a number in; whether it could be there and was not.
     pub(crate) fn insert(&mut self, number: u64) -> bool {
-        let place = usize::try_from(number / 64).ok().and_then(|place| self.words.get_mut(place));
-        let Some(word) = place else { return false };
+        let Some(place) = Some(number / 64).filter(|&place| place < self.words) else { return false };
+        let place = place as usize;
+        let Some(chunk) = self.chunks.get_mut(place / CHUNK) else { return false };
+        let word = &mut chunk.get_or_insert_with(|| Box::new([0; CHUNK]))[place % CHUNK];
         let bit = 1 << (number % 64);
         let is_new = *word & bit == 0;
         *word |= bit;
@@ -215,7 +230,7 @@ impl Bits {
     /// The first number from `start` on that is not in it; it may be one that cannot be.
     pub(crate) fn first_absent(&self, start: u64) -> u64 {
         let mut number = start;
-        while let Some(word) = self.words.get((number / 64) as usize) {
+        while let Some(word) = self.word(number) {
             let ones = u64::from((word >> (number % 64)).trailing_ones());
             if ones < 64 - number % 64 {
                 return number + ones;
@@ -240,5 +255,14 @@ mod tests {
         assert!(!bits.insert(129) && !bits.insert(256));
         assert!(bits.contains(129) && !bits.contains(130) && !bits.contains(9999));
         assert_eq!((bits.first_absent(0), bits.first_absent(64), bits.first_absent(131)), (130, 130, 131));
+    }
+
+    #[test]
+    fn numbers_far_apart_take_little_memory() {
+        let mut bits = Bits::new(1 << 31);
+        assert!(bits.insert(0) && bits.insert((1 << 31) - 1) && !bits.insert(1 << 31));
+        assert!(bits.contains((1 << 31) - 1) && !bits.contains((1 << 31) - 2));
+        assert_eq!((bits.first_absent((1 << 31) - 1), bits.first_absent(1 << 20)), (1 << 31, 1 << 20));
+        assert_eq!(bits.chunks.iter().flatten().count(), 2);
     }
 }

@@ -8,11 +8,14 @@ use std::ops::Range;
 
 use formats::engine::{self, Reader};
 use formats::inspect::{self, Policy, Question};
+use formats::secrets::{Secret, Secrets};
 use formats::{
     Bitmaps, CacheMode, Driver, Error, Finding, Format, GuestOffset, Image, OpenContext, OpenFlags,
     PermissiveGate, Repair, Result,
 };
 use journal::{Access, SimFs};
+
+use crate::encrypted;
 
 /// Name of the image under test in its simulated tree.
 pub const IMAGE: &str = "/a.qcow2";
@@ -58,13 +61,44 @@ pub fn tree(image: &[u8], others: &[(&str, &[u8])]) -> SimFs {
     fs
 }
 
-/// Takes the image of a tree through all steps, as one of a format.
-pub fn everything(fs: &SimFs, format: &str) -> Answers {
-    let open = |flags| open_as(fs, format, flags);
+/// How an image is opened: as one of a format, perhaps with the passphrase that all encrypted images here have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening<'a> {
+    /// It is not encrypted.
+    AsItIs(&'a str),
+    /// It is encrypted.
+    WithSecret(&'a str),
+}
+
+impl Opening<'_> {
+    /// The format.
+    pub fn format(&self) -> &str {
+        let (Self::AsItIs(format) | Self::WithSecret(format)) = self;
+        format
+    }
+
+    /// Opens the image of a tree.
+    pub fn open(&self, fs: &SimFs, flags: OpenFlags) -> Result<Image> {
+        match self {
+            Self::AsItIs(format) => open_as(fs, format, flags),
+            Self::WithSecret(format) => {
+                let secrets = Secrets::default();
+                secrets.keep(b"s", Secret::new(b"pass".to_vec()));
+                let context = OpenContext { fs, gate: &PermissiveGate, secrets: Some(&secrets) };
+                let options = encrypted::options(format, IMAGE, "s");
+                formats::open_image_opts(&context, OsStr::new(&options), flags)
+            }
+        }
+    }
+}
+
+/// Takes the image of a tree through all steps.
+pub fn everything(fs: &SimFs, opening: Opening<'_>) -> Answers {
+    let open = |flags| opening.open(fs, flags);
     Answers {
         reading: open(OpenFlags::READ).and_then(|image| read(&image)),
         describing: open(METADATA).and_then(|image| describe(&image)),
-        inspecting: inspect_as(fs, format),
+        inspecting: inspect_as(fs, opening.format()),
         checking: open(CHECK).and_then(|image| check(&image)),
         repairing: open(OpenFlags { access: Access::Write, ..CHECK }).and_then(|image| repair(&image)),
     }

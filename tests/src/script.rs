@@ -32,7 +32,7 @@ use crate::oracle::oracle;
 use crate::parallels::{Oddity, with_bitmaps};
 use crate::qcow2::Patient;
 use crate::run::Run;
-use crate::{vmdk, words};
+use crate::{mutate, vmdk, words};
 
 /// Runs a script in a directory.
 ///
@@ -121,8 +121,8 @@ fn seal(path: &Path, at: u64, len: u64) -> std::io::Result<()> {
     let file = File::options().read(true).write(true).open(path)?;
     let mut bytes = vec![0; len as usize];
     file.read_exact_at(&mut bytes, at)?;
-    bytes[4..8].fill(0);
-    file.write_all_at(&crc32c::crc32c(&bytes).to_le_bytes(), at + 4)
+    mutate::seal(&mut bytes, 0..len as usize);
+    file.write_all_at(&bytes[4..8], at + 4)
 }
 
 /// A number with an optional binary suffix.

@@ -74,7 +74,7 @@ pub const ENCRYPTED: &[Shape] = &[
         "noise n.raw 1500000 1
          cut n.raw 3M
          noise other.raw 2M 2
-         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 n.raw a.qcow2",
+         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1 n.raw a.qcow2",
     ),
     qcow2(
         "encrypted/aes",
@@ -88,7 +88,7 @@ pub const ENCRYPTED: &[Shape] = &[
         "noise n.raw 1500000 1
          cut n.raw 3M
          noise other.raw 2M 2
-         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10,extended_l2=on n.raw a.qcow2
+         img convert --object secret,id=s,data=pass -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1,extended_l2=on n.raw a.qcow2
          img snapshot -c one --object secret,id=s,data=pass --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=a.qcow2",
     ),
 ];
@@ -107,13 +107,13 @@ pub const LUKS: &[Shape] = &[
          text base64 cGFzcw==
          noise n.raw 1500000 1
          cut n.raw 3M
-         img convert --object secret,id=s,data=pass -O luks -o key-secret=s,iter-time=10 n.raw a.luks",
+         img convert --object secret,id=s,data=pass -O luks -o key-secret=s,iter-time=1 n.raw a.luks",
     ),
     luks(
         "luks/two-keys",
         "noise n.raw 1M 1
-         img convert --object secret,id=s,data=pass -O luks -o key-secret=s,iter-time=10 n.raw a.luks
-         img amend --object secret,id=s,data=pass --object secret,id=n,data=new --image-opts driver=luks,key-secret=s,file.filename=a.luks -o state=active,new-secret=n,iter-time=10",
+         img convert --object secret,id=s,data=pass -O luks -o key-secret=s,iter-time=1 n.raw a.luks
+         img amend --object secret,id=s,data=pass --object secret,id=n,data=new --image-opts driver=luks,key-secret=s,file.filename=a.luks -o state=active,new-secret=n,iter-time=1",
     ),
 ];
 

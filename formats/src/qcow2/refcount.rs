@@ -85,9 +85,10 @@ impl RefcountWidth {
         let limit = total.saturating_sub(from).min(max);
         let mut run = 0;
         while run < limit {
-            if let Some(skipped) = self.zero_word(block, from + run)
-                && skipped <= limit - run
-            {
+            let within = |skipped: &usize| *skipped <= limit - run;
+            let skipped =
+                [512, 8].into_iter().find_map(|len| self.zeroes(block, from + run, len).filter(within));
+            if let Some(skipped) = skipped {
                 run += skipped;
             } else if self.get(block, from + run) == 0 {
                 run += 1;
@@ -107,14 +108,16 @@ impl RefcountWidth {
         (block.len() << 3) >> self.order
     }
 
-    /// If a 64-bit word starts with the count at `index` and is all zero, how many counts it holds.
-    fn zero_word(self, block: &[u8], index: usize) -> Option<usize> {
+    /// If a 64-bit word starts with the count at `index`, and from there so many bytes, at most 512, are all zero: how many
+    /// counts they hold.
+    fn zeroes(self, block: &[u8], index: usize, len: usize) -> Option<usize> {
+        const ZEROES: [u8; 512] = [0; 512];
         let bit = index << self.order;
         if bit & 63 != 0 {
             return None;
         }
-        let word = block.get(bit >> 3..(bit >> 3) + 8)?;
-        (word == [0; 8]).then_some(64 >> self.order)
+        let bytes = block.get(bit >> 3..(bit >> 3) + len)?;
+        (Some(bytes) == ZEROES.get(..len)).then_some((len << 3) >> self.order)
     }
 
     /// Byte, shift and mask of a count narrower than a byte.

@@ -4,9 +4,10 @@
 use formats::OpenFlags;
 use libfuzzer_sys::fuzz_target;
 use testkit::exercise::{self, CHECK};
+use testkit::sparse;
 
-fuzz_target!(|image: &[u8]| {
-    let fs = exercise::tree(image, &[]);
+fuzz_target!(|input: &[u8]| {
+    let fs = exercise::tree(&sparse::unpack("vhdx", input), &[]);
     if let Ok(image) = exercise::open_as(&fs, "vhdx", OpenFlags::READ) {
         drop(exercise::read(&image));
     }

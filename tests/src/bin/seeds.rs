@@ -9,15 +9,17 @@ use std::process::ExitCode;
 
 use formats::Codec;
 use formats::codec::Encoder;
-use testkit::{scene, script, shapes};
+use testkit::{scene, script, shapes, sparse};
 
 /// Targets whose input is a whole image.
 const IMAGE_TARGETS: [&str; 5] = ["header", "tables", "snapshots", "bitmaps", "check"];
 
 /// Formats with a target of their own, which is called as they are.
-const OTHER_FORMATS: [&str; 2] = ["vhdx", "vpc"];
+const OTHER_FORMATS: [&str; 9] = ["bochs", "cloop", "dmg", "parallels", "qcow", "qed", "vdi", "vmdk", "vpc"];
+/// The header of a LUKS volume, and some of what is behind it.
+const LUKS_SEED: usize = (2 << 20) + (16 << 10);
 /// Longer inputs are made too slowly.
-const LARGEST_SEED: usize = 64 << 10;
+const LARGEST_SEED: usize = 320 << 10;
 
 /// The first byte says how the rest is read, as the target `options` does.
 const OPTIONS: [(u8, &str); 9] = [
@@ -37,7 +39,10 @@ fn main() -> ExitCode {
         eprintln!("seeds: name the directory for the corpus");
         return ExitCode::FAILURE;
     };
-    let outcome = images(&corpus).and_then(|()| options(&corpus)).and_then(|()| codec(&corpus));
+    let outcome = images(&corpus)
+        .and_then(|()| bundles(&corpus))
+        .and_then(|()| options(&corpus))
+        .and_then(|()| codec(&corpus));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -60,14 +65,34 @@ fn images(corpus: &Path) -> io::Result<()> {
             put(corpus, target, &shape.name.replace('/', "-"), &bytes)?;
         }
     }
-    let others = shapes::readable().filter(|shape| OTHER_FORMATS.contains(&shape.format));
-    for shape in others {
-        let bytes = fs::read(scene::fixture(shape).join(shape.image))?;
-        if bytes.len() <= LARGEST_SEED {
-            put(corpus, shape.format, &shape.name.replace('/', "-"), &bytes)?;
+    for shape in shapes::readable().chain(shapes::LUKS) {
+        let bytes = fs::read(scene::fixture(shape).join(shape.image));
+        let input = match shape.format {
+            format if OTHER_FORMATS.contains(&format) => Some(bytes?),
+            // What is encrypted is never empty.
+            "luks" => sparse::pack(bytes?.get(..LUKS_SEED).unwrap_or_default()),
+            "vhdx" => sparse::pack(&bytes?),
+            _ => None,
+        };
+        if let Some(input) = input.filter(|input| input.len() <= LARGEST_SEED) {
+            put(corpus, shape.format, &shape.name.replace('/', "-"), &input)?;
         }
     }
     Ok(())
+}
+
+/// Descriptors of Parallels bundles.
+fn bundles(corpus: &Path) -> io::Result<()> {
+    let descriptor = r#"<?xml version="1.0"?><Parallels_disk_image Version="1.0">
+<Disk_Parameters><Disk_size>16</Disk_size><Cylinders>1</Cylinders><Heads>16</Heads><Sectors>32</Sectors>
+<Padding>0</Padding></Disk_Parameters><StorageData>
+<Storage><Start>0</Start><End>8</End><Blocksize>8</Blocksize><Image><GUID>{aa}</GUID><Type>Plain</Type>
+<File>a</File></Image></Storage>
+<Storage><Start>8</Start><End>16</End><Blocksize>8</Blocksize><Image><GUID>{aa}</GUID><Type>Compressed</Type>
+<File>b</File></Image></Storage></StorageData>
+<Snapshots><TopGUID>{aa}</TopGUID><Shot><GUID>{aa}</GUID>
+<ParentGUID>{00000000-0000-0000-0000-000000000000}</ParentGUID></Shot></Snapshots></Parallels_disk_image>"#;
+    put(corpus, "prl_xml", "bundle", descriptor.as_bytes())
 }
 
 fn options(corpus: &Path) -> io::Result<()> {

@@ -1,14 +1,23 @@
 //! Damages images at random, mostly where it hurts.
 
+mod checksums;
+
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+pub use self::checksums::cheapen;
+pub(crate) use self::checksums::{remake, seal};
+use crate::exercise::Opening;
 use crate::script::Xorshift;
 use crate::shapes::Shape;
 
+/// Seeds larger than this make mutants slowly.
+const SMALL_SEED: usize = 400 << 10;
 /// Seeds larger than this make mutants too slowly.
-const SEED_LIMIT: u64 = 400 << 10;
+const SEED_LIMIT: u64 = 10 << 20;
+/// Where what is no data is looked for in large seeds.
+const PAGE: usize = 4096;
 /// Bytes at the start of an image that mostly are no data.
 const HEAD: usize = 4096;
 /// The same at its end.
@@ -19,8 +28,8 @@ const TAIL: usize = 1024;
 pub struct Seed {
     /// Where it comes from.
     pub name: String,
-    /// Its format.
-    pub format: &'static str,
+    /// Its format, and whether it is encrypted.
+    pub opening: Opening<'static>,
     /// Its bytes.
     pub image: Vec<u8>,
     /// Files that it names.
@@ -40,7 +49,7 @@ impl Seed {
         let image_bytes = fs::read(&path).ok()?;
         let others = fs::read_dir(dir).ok()?.flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let small = entry.metadata().ok()?.len() <= SEED_LIMIT;
+            let small = entry.metadata().ok()?.len() <= SMALL_SEED as u64;
             let wanted = name != image && small && entry.file_type().ok()?.is_file();
             wanted.then(|| fs::read(entry.path()).ok().map(|bytes| (name, bytes)))?
         });
@@ -49,19 +58,54 @@ impl Seed {
             "qcow2" => hot(&image_bytes),
             // The tables follow the descriptor's room.
             "vmdk" => ends(&image_bytes, 4 * HEAD),
+            "vhdx" | "luks" => islands(&image_bytes),
             _ => ends(&image_bytes, HEAD),
         };
-        Some(Self { name: shape.name.to_owned(), format: shape.format, image: image_bytes, others, hot })
+        let is_encrypted = shape.format == "luks" || shape.name.starts_with("encrypted/");
+        let opening = if is_encrypted { Opening::WithSecret } else { Opening::AsItIs };
+        let name = shape.name.to_owned();
+        Some(Self { name, opening: opening(shape.format), image: image_bytes, others, hot })
     }
 
-    /// The image with one to eight damages.
+    /// Whether mutants of it are made slowly.
+    pub fn is_large(&self) -> bool {
+        self.image.len() > SMALL_SEED
+    }
+
+    /// The same image after a change.
+    pub fn changed(&self, name: &str, change: impl FnOnce(&mut [u8])) -> Self {
+        let mut changed = Self { name: name.to_owned(), ..self.clone() };
+        change(&mut changed.image);
+        changed.hot = islands(&changed.image);
+        changed
+    }
+
+    /// The image with one to eight damages; checksums are right in half of all mutants.
     pub fn mutant(&self, random: &mut Xorshift) -> Vec<u8> {
         let mut bytes = self.image.clone();
         for _ in 0..=random.below(8) {
             damage(&mut bytes, &self.hot, random);
         }
+        if random.below(2) == 0 {
+            remake(self.opening.format(), &mut bytes);
+        }
+        if matches!(self.opening, Opening::WithSecret(_)) {
+            cheapen(&mut bytes);
+        }
         bytes
     }
+}
+
+/// The first and the last page of everything that is not zeroes: that is where formats of large structures have
+/// them.
+fn islands(bytes: &[u8]) -> Vec<Range<usize>> {
+    let is_empty = |page: &[u8]| page.iter().all(|&byte| byte == 0);
+    let pages: Vec<bool> = bytes.chunks(PAGE).map(is_empty).collect();
+    let is_empty = |page: Option<usize>| page.and_then(|page| pages.get(page)).copied().unwrap_or(true);
+    let at_a_shore =
+        |&page: &usize| !is_empty(Some(page)) && (is_empty(page.checked_sub(1)) || is_empty(Some(page + 1)));
+    let shores = (0..pages.len()).filter(at_a_shore);
+    shores.map(|page| page * PAGE..((page + 1) * PAGE).min(bytes.len())).collect()
 }
 
 /// Where other formats have their headers, their tables, and what they keep at the end.
@@ -104,7 +148,7 @@ fn damage(bytes: &mut Vec<u8>, hot: &[Range<usize>], random: &mut Xorshift) {
             bytes.resize(len, random.next() as u8);
         }
         2 => copy_block(bytes, random),
-        3..=5 => header_field(bytes, random),
+        3..=5 => header_field(bytes, hot, random),
         6..=11 => word(bytes, hot, random),
         _ => byte(bytes, hot, random),
     }
@@ -144,7 +188,7 @@ fn word(bytes: &mut [u8], hot: &[Range<usize>], random: &mut Xorshift) {
         6 => (random.next() & 3) | (random.below(len + 1) & !511),
         _ => random.next(),
     };
-    slot.copy_from_slice(&new.to_be_bytes());
+    slot.copy_from_slice(&if random.below(2) == 0 { new.to_be_bytes() } else { new.to_le_bytes() });
 }
 
 fn interesting(random: &mut Xorshift) -> u64 {
@@ -165,13 +209,20 @@ fn interesting(random: &mut Xorshift) -> u64 {
     VALUES[random.below(VALUES.len() as u64) as usize]
 }
 
-/// Sets a header field, four bytes or eight, to something that a parser may stumble over.
-fn header_field(bytes: &mut [u8], random: &mut Xorshift) {
-    let at = 4 + 4 * random.below(40) as usize;
+/// Sets a field of a header, four bytes or eight, to something that a parser may stumble over.
+fn header_field(bytes: &mut [u8], hot: &[Range<usize>], random: &mut Xorshift) {
+    let header = match random.below(hot.len() as u64 + 4) as usize {
+        number if number < hot.len() => hot[number].start,
+        _ => 0,
+    };
+    let at = header + 4 + 4 * random.below(40) as usize;
     let width = if random.below(2) == 0 { 4 } else { 8 };
     let value = if random.below(3) == 0 { random.below(64) } else { interesting(random) };
     if let Some(slot) = bytes.get_mut(at..at + width) {
-        slot.copy_from_slice(&value.to_be_bytes()[8 - width..]);
+        match random.below(2) {
+            0 => slot.copy_from_slice(&value.to_be_bytes()[8 - width..]),
+            _ => slot.copy_from_slice(&value.to_le_bytes()[..width]),
+        }
     }
 }
 
