@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{MAX_HOST_OFFSET, Space, beyond_limit};
 use crate::qcow2::geometry::HostCluster;
 use crate::qcow2::session::Mode;
-use crate::{HostOffset, Result};
+use crate::{Error, HostOffset, Result};
 
 /// Full refcount blocks that a small session looks at.
 const LOOKED_AT: u32 = 8;
@@ -29,8 +29,23 @@ impl Space {
         let owned = self.own_blocks(run.clone());
         self.guarded.remove(run.clone());
         owned?;
+        self.require_free(run.clone())?;
         self.set_counts(run.clone(), 1)?;
         self.note_own(run);
+        Ok(())
+    }
+
+    /// Fails if one of these clusters is counted: better no image than two owners of a cluster.
+    fn require_free(&mut self, clusters: Range<u64>) -> Result<()> {
+        let mut rest = clusters;
+        while !rest.is_empty() {
+            let (count, run) = self.equal_run(rest.clone())?;
+            if count > 0 {
+                let offset = self.geometry.host_offset(HostCluster(run.start));
+                return Err(Error::corrupt(format!("Cluster at offset {offset} is in use already")));
+            }
+            rest.start = run.end;
+        }
         Ok(())
     }
 
