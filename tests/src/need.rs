@@ -1,7 +1,27 @@
 //! Programs that a test needs beside Rust and a C compiler.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Where Debian has programs that are on nobody's path but the administrator's.
+pub const ADMINISTRATION: &str = "/usr/sbin";
+
+/// Debian's packages with these programs, where they have another name.
+const PACKAGES: &[(&str, &str)] = &[
+    ("7z", "p7zip-full"),
+    ("cryptsetup", "cryptsetup-bin"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("nbdcopy", "libnbd-bin"),
+    ("qcowinfo", "libqcow-utils"),
+    ("qcowmount", "libqcow-utils"),
+    ("qemu-img", "qemu-utils"),
+    ("qemu-io", "qemu-utils"),
+    ("qemu-nbd", "qemu-utils"),
+    ("vhdiinfo", "libvhdi-utils"),
+    ("vhdimount", "libvhdi-utils"),
+    ("vmdkinfo", "libvmdk-utils"),
+    ("vmdkmount", "libvmdk-utils"),
+];
 
 /// Whether a program is missing, in which case the test says so aloud and is passed over.
 ///
@@ -10,14 +30,15 @@ use std::path::Path;
 #[must_use]
 pub fn lacks(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let here =
-        |program: &&&str| std::env::split_paths(&path).any(|dir: std::path::PathBuf| is_file(&dir, program));
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain([PathBuf::from(ADMINISTRATION)]).collect();
+    let here = |program: &&&str| dirs.iter().any(|dir| is_file(dir, program));
     let Some(missing) = programs.iter().find(|program| !here(program)) else { return false };
     assert!(
         std::env::var_os("TXIMG_REQUIRE_QEMU").is_none(),
         "{missing} is not installed, and TXIMG_REQUIRE_QEMU says that it must be"
     );
-    skipped(&format!("{missing} is not installed (Debian: qemu-utils, e2fsprogs, strace)"));
+    let package = PACKAGES.iter().find(|(program, _)| program == missing).map_or(*missing, |found| found.1);
+    skipped(&format!("{missing} is not installed (Debian: {package})"));
     true
 }
 

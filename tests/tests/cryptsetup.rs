@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use testkit::oracle::stock;
+use testkit::need::ADMINISTRATION;
+use testkit::oracle::{in_path, stock};
 use testkit::run::{Outcome, Run};
 use testkit::scene;
 use testkit::tximg::own;
@@ -13,19 +14,13 @@ use testkit::tximg::own;
 const SECRETS: &str = "--object secret,id=s,file=key --object secret,id=n,file=new";
 const IMAGE: &str = "--image-opts driver=luks,key-secret=s,file.filename=a.luks";
 
-/// Where Debian has it, which is on nobody's path but the administrator's.
-const CRYPTSETUP: &str = "/usr/sbin/cryptsetup";
-
 fn is_missing() -> bool {
-    let missing = !Path::new(CRYPTSETUP).is_file();
-    if missing {
-        testkit::need::skipped("cryptsetup is not installed (Debian: cryptsetup-bin)");
-    }
-    missing || testkit::need::lacks(&["qemu-img"])
+    testkit::need::lacks(&["cryptsetup", "qemu-img"])
 }
 
 fn cryptsetup(dir: &Path, line: &str) -> Outcome {
-    Run::new(Path::new(CRYPTSETUP), dir).args(line.split(' ')).run()
+    let beside = || Path::new(ADMINISTRATION).join("cryptsetup");
+    Run::new(&in_path("cryptsetup").unwrap_or_else(beside), dir).args(line.split(' ')).run()
 }
 
 /// Whether cryptsetup opens a volume with a key.
