@@ -38,11 +38,23 @@ const FORMATS: &[(&str, &str, u64)] = &[
     ("qed", "cluster_size=4k,table_size=2", 300 << 10),
     ("qed", "cluster_size=64k", 1 << 20),
     ("vdi", "static=on", 2 << 20),
+    ("qcow", "", 600 << 10),
+    ("vmdk", "", 2 << 20),
 ];
 
-/// Those that stand on others.
-const OVERLAYS: &[(&str, &str, u64)] =
+/// Those that are resized in place.
+const RESIZABLE: &[(&str, &str, u64)] =
     &[("qed", "cluster_size=4k,table_size=2", 300 << 10), ("qed", "cluster_size=16k", 500 << 10)];
+
+/// Those that change their backing file.
+const REBASED: &[(&str, &str, u64)] = RESIZABLE;
+
+/// Those that stand on others.
+const OVERLAYS: &[(&str, &str, u64)] = &[
+    ("qed", "cluster_size=4k,table_size=2", 300 << 10),
+    ("qcow", "", 300 << 10),
+    ("qed", "cluster_size=16k", 500 << 10),
+];
 
 impl Other {
     fn of(subject: &Subject, formats: &[(&'static str, &'static str, u64)]) -> Self {
@@ -115,7 +127,7 @@ pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
 }
 
 pub fn resize(subject: &Subject) -> Option<Scenario> {
-    let image = Other::of(subject, OVERLAYS);
+    let image = Other::of(subject, RESIZABLE);
     let (format, more) = (image.format, 100 * 1024 + image.seed % 3 * 512);
     Some(image.scenario("other-resize", "", vec![other(TOP, format)], move |context| {
         let image = name(TOP, format).open(context, WRITE)?;
@@ -124,7 +136,7 @@ pub fn resize(subject: &Subject) -> Option<Scenario> {
 }
 
 pub fn rebase(subject: &Subject) -> Option<Scenario> {
-    let image = Other::of(subject, OVERLAYS);
+    let image = Other::of(subject, REBASED);
     let onto = image.seed.is_multiple_of(2).then(|| OsString::from("source"));
     let rebase = Rebase {
         image: name(TOP, image.format),
