@@ -15,8 +15,8 @@ use std::sync::Arc;
 use journal::{Disk, Zeroing};
 
 use crate::{
-    Amend, BitmapWriter, Format, GuestOffset, HostOffset, Mapping, Overlay, Resize, Result, SnapshotWriter,
-    Stream,
+    Amend, BitmapWriter, DiskIdentity, Format, GuestOffset, HostOffset, Mapping, Overlay, Resize, Result,
+    SnapshotWriter, Stream,
 };
 
 /// A format driver over opened files.
@@ -47,6 +47,11 @@ pub trait Driver: Debug + Send + Sync {
     /// What changes whenever the content does, in formats that remember it of the image behind.
     fn content_id(&self) -> Option<u32> {
         None
+    }
+
+    /// What differencing disks on this one remember of it, in formats that have some.
+    fn identity(&self) -> Result<Option<DiskIdentity>> {
+        Ok(None)
     }
 
     /// Tells the driver what stands behind its image.

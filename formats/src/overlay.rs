@@ -2,6 +2,17 @@
 
 use crate::{BackingReference, Error, Result};
 
+/// What differencing disks of Hyper-V's formats remember of the disk that they stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskIdentity {
+    /// Which disk it is, or which content it has, as the format stores it.
+    pub id: [u8; 16],
+    /// When its file was last changed, in nanoseconds since 1970.
+    pub modified: u64,
+    /// Guest bytes in a logical sector.
+    pub sector_size: u64,
+}
+
 /// Changes of what shows through an image. As with all of a [`Writer`](crate::Writer), they are
 /// visible after its commit.
 pub trait Overlay {

@@ -53,17 +53,7 @@ impl NewTarget {
         file_path(&self.filename)?;
         let mut options = OptionTable::for_file(format).parse(&self.options)?;
         options.set_size(size)?;
-        let of_target = [
-            ("backing_file", &self.backing, "Backing file"),
-            ("backing_fmt", &self.backing_format, "Backing file format"),
-        ];
-        for (option, value, what) in of_target {
-            let Some(value) = value else { continue };
-            if !options.knows(option) {
-                return Err(Error::invalid(format!("{what} not supported for file format '{format}'")));
-            }
-            options.set(option, value.as_bytes())?;
-        }
+        options.set_backing(self.backing.as_deref(), self.backing_format.as_deref())?;
         if options.is_given("backing_file") && !options.is_given("backing_fmt") {
             return Err(Error::invalid("Use of backing file requires explicit backing format"));
         }

@@ -68,6 +68,9 @@ impl CreateOptions {
 
     /// Names the backing file and its format; what is `None` stays as it is.
     pub fn set_backing(&mut self, name: Option<&OsStr>, format: Option<&OsStr>) -> Result<()> {
+        if name.is_some() && format == Some(OsStr::new(self.table.format().name())) {
+            self.table.admit_parent();
+        }
         for (option, text, what) in
             [("backing_file", name, "Backing file"), ("backing_fmt", format, "Backing file format")]
         {

@@ -293,6 +293,14 @@ impl OptionTable {
         self
     }
 
+    /// Admits a backing file of the same format where that is all that there can be: a differencing disk's
+    /// parent. The options stand in no list.
+    pub(super) fn admit_parent(&mut self) {
+        if matches!(self.format, Format::Vhdx | Format::Vpc) && self.find(BACKING_FILE.name).is_none() {
+            self.specs.extend([&BACKING_FILE, &BACKING_FORMAT]);
+        }
+    }
+
     /// The format.
     pub fn format(&self) -> Format {
         self.format

@@ -1,7 +1,6 @@
 //! New VHDX images.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use journal::{Access, Disk};
 use zerocopy::IntoBytes;
@@ -10,12 +9,14 @@ use zerocopy::little_endian::U64;
 use super::Vhdx;
 use super::bat::Block;
 use super::header::{FILE_SIGNATURE, HEADER_OFFSETS, Header, MIB, REGION_TABLE_OFFSETS, Region, RegionTable};
-use super::metadata::{MAX_BLOCK, MAX_SIZE, Metadata};
+use super::metadata::{MAX_BLOCK, MAX_SIZE, Metadata, NEW_PARENT_LOCATOR};
+use super::parent::Locator;
 use crate::create::CreateOptions;
+use crate::differencing::NewParent;
 use crate::paged_table::PAGE_ENTRIES;
-use crate::raw::sectors;
-use crate::registry::Source;
-use crate::{Driver, Error, OpenFlags, Result};
+use crate::raw::{SECTOR, sectors};
+use crate::registry::{NewFiles, Source};
+use crate::{Driver, Error, Format, OpenFlags, Result};
 
 /// Who made the image, behind the signature, in UTF-16.
 const CREATOR: &str = "tximg";
@@ -23,9 +24,14 @@ const CREATOR: &str = "tximg";
 const BEFORE_BLOCKS: u64 = 5 * MIB;
 const GIB: u64 = 1 << 30;
 
+/// Bytes of a block of a new differencing disk, as Hyper-V makes them: a block is copied as a whole.
+const DIFFERENCING_BLOCK: u64 = 2 * MIB;
+
 /// What a new image is to be.
 struct Plan {
     metadata: Metadata,
+    /// What names the parent, if there is one.
+    locator: Option<Vec<u8>>,
     log_size: u32,
     /// What the table says of all blocks: `None` leaves them unwritten, which reads as zeroes, too.
     blocks: Option<Blocks>,
@@ -39,8 +45,9 @@ enum Blocks {
 }
 
 /// Lays out an image in an empty file.
-pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box<dyn Driver>> {
-    let plan = Plan::new(options)?;
+pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Result<Box<dyn Driver>> {
+    let disk = files.begin(&files.target()?)?;
+    let plan = Plan::new(options, NewParent::find(Format::Vhdx, options, files)?)?;
     let regions = plan.regions();
     let metadata = plan.metadata;
     let blocks_at = regions.bat.offset + u64::from(regions.bat.length) + BEFORE_BLOCKS;
@@ -55,7 +62,7 @@ pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box
     for at in REGION_TABLE_OFFSETS {
         disk.write_at(at, &regions.to_bytes())?;
     }
-    disk.write_at(regions.metadata.offset, &metadata.to_bytes())?;
+    disk.write_at(regions.metadata.offset, &metadata.to_bytes(plan.locator.as_deref()))?;
     if let Some(blocks) = &plan.blocks {
         write_table(&metadata, blocks, regions.bat.offset, blocks_at, &*disk)?;
     }
@@ -64,7 +71,7 @@ pub(super) fn create(options: &CreateOptions, disk: Arc<dyn Disk>) -> Result<Box
 }
 
 impl Plan {
-    fn new(options: &CreateOptions) -> Result<Self> {
+    fn new(options: &CreateOptions, parent: Option<NewParent>) -> Result<Self> {
         let is_fixed = match options.text("subformat") {
             None | Some(b"dynamic") => false,
             Some(b"fixed") => true,
@@ -73,20 +80,31 @@ impl Plan {
                 return Err(Error::invalid(format!("Parameter 'subformat' does not accept value '{other}'")));
             }
         };
+        if is_fixed && parent.is_some() {
+            return Err(Error::invalid("A fixed disk does not stand on another"));
+        }
         let size = sectors(options.size().unwrap_or(0));
         if size > MAX_SIZE {
             return Err(Error::invalid("Image size too large; max of 64TB"));
         }
         let log_size = log_size(options)?;
-        let block_size = block_size(options, size)?;
+        let block_size = match parent {
+            Some(_) if options.number("block_size").unwrap_or(0) == 0 => DIFFERENCING_BLOCK,
+            _ => block_size(options, size)?,
+        };
         let with_zeroes = !options.is_given("block_state_zero") || options.flag("block_state_zero");
         let blocks = match (with_zeroes, is_fixed) {
+            // What is not written is the parent's.
+            _ if parent.is_some() => None,
             (true, _) => Some(Blocks::Zero),
             (false, true) => Some(Blocks::InOrder),
             (false, false) => None,
         };
-        let metadata = Metadata { size, block_size, sector_size: 512, is_fixed, parent_locator: None };
-        Ok(Self { metadata, log_size, blocks })
+        let sector_size = parent.as_ref().map_or(SECTOR, |parent| parent.identity.sector_size);
+        let parent_locator = parent.as_ref().map(|_| NEW_PARENT_LOCATOR);
+        let locator = parent.map(|parent| Locator::of(parent).to_bytes());
+        let metadata = Metadata { size, block_size, sector_size, is_fixed, parent_locator };
+        Ok(Self { metadata, locator, log_size, blocks })
     }
 
     /// Everything follows the log, in whole MiB.

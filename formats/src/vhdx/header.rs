@@ -45,7 +45,7 @@ pub struct Header {
     /// Changes when the file is changed.
     file_write: Guid,
     /// Changes when what a guest sees is changed.
-    data_write: Guid,
+    pub data_write: Guid,
     /// Entries of the log count if they have this; zeroes mean that the log is empty.
     pub log_guid: Guid,
     log_version: U16,

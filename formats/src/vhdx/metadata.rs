@@ -80,9 +80,12 @@ pub struct Metadata {
     pub sector_size: u64,
     /// Whether all blocks are meant to be allocated from the start.
     pub is_fixed: bool,
-    /// Where in the file the parent is named, if there is one.
-    pub parent_locator: Option<u64>,
+    /// Where in the region the parent is named, if there is one.
+    pub parent_locator: Option<u32>,
 }
+
+/// Where a new image names its parent: after the other items.
+pub const NEW_PARENT_LOCATOR: u32 = TABLE_SIZE as u32 + 40;
 
 impl Metadata {
     /// Reads the metadata.
@@ -103,7 +106,7 @@ impl Metadata {
         let [block_size, flags] = parameters.map(U32::get);
         let parent_locator = match (flags & HAS_PARENT != 0, offsets[PARENT_LOCATOR]) {
             (false, None) => None,
-            (true, Some(offset)) => Some(region.offset.saturating_add(offset.into())),
+            (true, Some(offset)) => Some(offset),
             (true, None) => return Err(Refusal::Invalid),
             (false, Some(_)) => return Err(Refusal::Unsupported),
         };
@@ -170,13 +173,17 @@ impl Metadata {
     }
 
     /// The table and the items of a new image, to be written where the region starts.
-    pub fn to_bytes(self) -> Vec<u8> {
-        let table =
-            RawTable { signature: SIGNATURE, count: (LENGTHS.len() as u16).into(), ..RawTable::new_zeroed() };
+    pub fn to_bytes(self, parent: Option<&[u8]>) -> Vec<u8> {
+        // A locator has less than 64 KiB.
+        let locator = parent.map(|locator| locator.len() as u32);
+        let lengths = LENGTHS.into_iter().chain(locator);
+        let count = (lengths.clone().count() as u16).into();
+        let table = RawTable { signature: SIGNATURE, count, ..RawTable::new_zeroed() };
         let mut bytes = table.as_bytes().to_vec();
         let mut offset = TABLE_SIZE as u32;
-        for (item, length) in ITEMS.into_iter().zip(LENGTHS) {
-            let flags = if item == ITEMS[FILE_PARAMETERS] { REQUIRED } else { REQUIRED | OF_DISK };
+        for (number, (item, length)) in ITEMS.into_iter().zip(lengths).enumerate() {
+            let is_of_file = [FILE_PARAMETERS, PARENT_LOCATOR].contains(&number);
+            let flags = if is_of_file { REQUIRED } else { REQUIRED | OF_DISK };
             let (offset_field, length_field) = (offset.into(), length.into());
             let entry = RawEntry {
                 item,
@@ -191,6 +198,7 @@ impl Metadata {
         bytes.resize(TABLE_SIZE, 0);
         // All of them are far below 2^32.
         let flags = if self.is_fixed { LEAVE_ALLOCATED } else { 0 };
+        let flags = if parent.is_some() { flags | HAS_PARENT } else { flags };
         for number in [self.block_size as u32, flags] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -199,12 +207,48 @@ impl Metadata {
         for number in [self.sector_size as u32; 2] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(parent.unwrap_or_default());
         bytes
     }
 }
 
-/// Where the known items are in the region.
-fn item_offsets(disk: &dyn Disk, region: Region) -> Result<[Option<u32>; ITEMS.len()], Refusal> {
+/// Where in the file the parent is named now.
+pub fn parent_locator(disk: &dyn Disk, region: Region) -> Result<Option<u64>, Refusal> {
+    let offset = item_offsets(disk, region)?[PARENT_LOCATOR];
+    Ok(offset.map(|offset| region.offset.saturating_add(offset.into())))
+}
+
+/// Writes another parent locator into an image that has one, behind all other items if it has become too long
+/// for its place.
+pub fn replace_parent_locator(disk: &dyn Disk, region: Region, locator: &[u8]) -> Result<(), Refusal> {
+    let (bytes, count) = read_table(disk, region)?;
+    let (_, entries) = RawTable::read_from_prefix(&bytes).map_err(|_| Refusal::Invalid)?;
+    let entries = entries.chunks_exact(size_of::<RawEntry>()).take(count).enumerate();
+    let (mut found, mut others) = (None, Vec::new());
+    for (number, entry) in entries {
+        let entry = RawEntry::read_from_bytes(entry).map_err(|_| Refusal::Invalid)?;
+        match entry.item == ITEMS[PARENT_LOCATOR] {
+            true => found = Some((number, entry)),
+            false => others.push(
+                u64::from(entry.offset.get())..u64::from(entry.offset.get()) + u64::from(entry.length.get()),
+            ),
+        }
+    }
+    let (number, entry) = found.ok_or(Refusal::Invalid)?;
+    let len = locator.len() as u64;
+    let is_free = |start: u64| others.iter().all(|other| start + len <= other.start || start >= other.end);
+    let behind = others.iter().map(|other| other.end).max().unwrap_or(0).max(TABLE_SIZE as u64);
+    let start = Some(u64::from(entry.offset.get())).filter(|&start| is_free(start)).unwrap_or(behind);
+    let offset = u32::try_from(start).ok().filter(|_| start + len <= region.length.into());
+    let offset = offset.ok_or_else(|| Refusal::said("The image has no room for the name of its parent"))?;
+    let entry = RawEntry { offset: offset.into(), length: (len as u32).into(), ..entry };
+    let at = size_of::<RawTable>() + number * size_of::<RawEntry>();
+    disk.write_at(region.offset + start, locator)?;
+    Ok(disk.write_at(region.offset + at as u64, entry.as_bytes())?)
+}
+
+/// The bytes of the table, and how many entries it has.
+fn read_table(disk: &dyn Disk, region: Region) -> Result<(Vec<u8>, usize), Refusal> {
     if region.offset > crate::resize::MAX_DISK_SIZE - TABLE_SIZE as u64 {
         return Err(Refusal::Invalid);
     }
@@ -215,6 +259,13 @@ fn item_offsets(disk: &dyn Disk, region: Region) -> Result<[Option<u32>; ITEMS.l
     if table.signature != SIGNATURE || count * size_of::<RawEntry>() > rest.len() {
         return Err(Refusal::Invalid);
     }
+    Ok((bytes, count))
+}
+
+/// Where the known items are in the region.
+fn item_offsets(disk: &dyn Disk, region: Region) -> Result<[Option<u32>; ITEMS.len()], Refusal> {
+    let (bytes, count) = read_table(disk, region)?;
+    let (_, rest) = RawTable::read_from_prefix(&bytes).map_err(|_| Refusal::Invalid)?;
     let mut offsets = [None; ITEMS.len()];
     for entry in rest.chunks_exact(size_of::<RawEntry>()).take(count) {
         let entry = RawEntry::read_from_bytes(entry).map_err(|_| Refusal::Invalid)?;

@@ -27,6 +27,7 @@ use self::bat::Block;
 use self::check::{Listener, Table};
 use self::header::{FILE_SIGNATURE, HEADER_OFFSETS, Header, Region, RegionTable, read_headers};
 use self::metadata::{MAX_SIZE, Metadata};
+use self::parent::Locator;
 use self::regions::Regions;
 use self::replay::{Replay, Replayed};
 use self::writer::State;
@@ -34,15 +35,15 @@ use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::registry::{Creation, Registered, Source};
 use crate::sector_bitmap::{self, FirstBit};
 use crate::{
-    BackingReference, CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes,
-    HostOffset, ImageFile, Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer,
+    BackingReference, CheckReport, DiskIdentity, Driver, Error, Finding, Format, FormatDetails, GuestOffset,
+    Holes, HostOffset, ImageFile, Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer,
 };
 
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vhdx,
     open: |source| Ok(Box::new(Vhdx::open(source)?)),
-    create: Creation::InOneFile(create::create),
+    create: Creation::InFiles(create::create),
 };
 
 /// A VHDX image.
@@ -53,6 +54,7 @@ pub struct Vhdx {
     /// The same with the log replayed; what is written here replaces something.
     in_place: Arc<dyn Disk>,
     bat: Region,
+    metadata_region: Region,
     table: PagedTable<U64>,
     metadata: Metadata,
     regions: Regions,
@@ -141,17 +143,29 @@ impl Vhdx {
         if metadata.size > MAX_SIZE {
             return Err(Refusal::Invalid);
         }
-        let bat = table.bat;
+        let RegionTable { bat, metadata: metadata_region } = table;
         let table = PagedTable::new(Arc::clone(&in_place), bat.offset, entries);
         let name = name.to_owned();
         let state = Mutex::new(State::new(header, index));
         let flags = *flags;
         let parent = match metadata.parent_locator {
-            Some(at) => Some(parent::reference(&*in_place, at)?),
+            Some(at) => Some(Locator::read(&*in_place, metadata_region.offset + u64::from(at))?.reference()?),
             None => None,
         };
-        let image =
-            Self { file, in_place, bat, table, metadata, regions, parent, state, was_replayed, flags, name };
+        let image = Self {
+            file,
+            in_place,
+            bat,
+            metadata_region,
+            table,
+            metadata,
+            regions,
+            parent,
+            state,
+            was_replayed,
+            flags,
+            name,
+        };
         if !flags.check {
             image.refuse_damage()?;
         }
@@ -266,6 +280,12 @@ impl Driver for Vhdx {
 
     fn backing(&self) -> Option<&BackingReference> {
         self.parent.as_ref()
+    }
+
+    /// The parent's content, which has another identity whenever it is changed.
+    fn identity(&self) -> Result<Option<DiskIdentity>> {
+        let modified = self.file.status()?.modified;
+        Ok(Some(DiskIdentity { id: self.data_write(), modified, sector_size: self.metadata.sector_size }))
     }
 
     fn details(&self) -> Result<FormatDetails> {

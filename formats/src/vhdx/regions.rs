@@ -22,6 +22,11 @@ impl Regions {
         Ok(())
     }
 
+    /// Where the last of them ends.
+    pub fn end(&self) -> u64 {
+        self.sorted.iter().map(|&(_, end, _)| end).max().unwrap_or(0)
+    }
+
     /// What is to be said of a range that overlaps another.
     pub fn overlap(&self, start: u64, end: u64) -> Option<String> {
         let past = self.sorted.partition_point(|&(other, ..)| other < end);

@@ -10,10 +10,16 @@ use journal::{Disk, Zeroing};
 use zerocopy::little_endian::U64;
 
 use super::bat::Block;
-use super::header::{Header, MIB};
-use super::{Vhdx, write_headers};
+use super::header::{Guid, Header, MIB};
+use super::metadata::{parent_locator, replace_parent_locator};
+use super::parent::Locator;
+use super::{Refusal, Vhdx, write_headers};
+use crate::differencing::ParentChange;
 use crate::paged_table::Bits;
-use crate::{Allocation, Durability, Error, GuestOffset, HostOffset, Result, Writer};
+use crate::{
+    Allocation, BackingReference, Driver, Durability, Error, Format, GuestOffset, HostOffset, Overlay,
+    Result, Writer,
+};
 
 /// Larger blocks are not held in memory.
 const MAX_WHOLE_BLOCK: u64 = 32 * MIB;
@@ -29,11 +35,22 @@ pub(super) struct State {
     pending: BTreeMap<u64, u64>,
     /// Whether anything was written since the last commit.
     is_changed: bool,
+    /// What becomes of the parent's name and identity.
+    parent: ParentChange,
+    /// Whether everything that the image held has been given up.
+    is_emptied: bool,
 }
 
 impl State {
     pub(super) fn new(header: Header, index: usize) -> Self {
-        Self { header: (header, index), fresh: Bits::default(), pending: BTreeMap::new(), is_changed: false }
+        Self {
+            header: (header, index),
+            fresh: Bits::default(),
+            pending: BTreeMap::new(),
+            is_changed: false,
+            parent: ParentChange::default(),
+            is_emptied: false,
+        }
     }
 }
 
@@ -80,6 +97,28 @@ impl Vhdx {
     /// Puts a block into the table.
     fn enter(&self, block: u64, host: u64) -> Result<()> {
         self.table.set(self.metadata.entry_of(block), U64::new(Block::present(host)))
+    }
+
+    /// Which content the image has.
+    pub(super) fn data_write(&self) -> Guid {
+        self.state().header.0.data_write
+    }
+
+    /// Writes what has become of the parent.
+    fn write_parent(&self, change: &ParentChange) -> std::result::Result<(), Refusal> {
+        let Some(at) = parent_locator(&*self.in_place, self.metadata_region)? else { return Ok(()) };
+        let mut locator = Locator::read(&*self.in_place, at)?;
+        locator.apply(change);
+        replace_parent_locator(&*self.in_place, self.metadata_region, &locator.to_bytes())
+    }
+
+    /// Cuts off the blocks of an image that holds none.
+    fn drop_blocks(&self) -> Result<()> {
+        let end = self.regions.end().next_multiple_of(MIB);
+        if self.in_place.len()? > end {
+            self.in_place.set_len(end)?;
+        }
+        Ok(())
     }
 
     /// Whether blocks are small enough to be written as a whole where that must be.
@@ -135,9 +174,27 @@ impl Writer for Vhdx {
         true
     }
 
+    fn follow(&self, backing: &dyn Driver) {
+        if self.parent.is_some() && backing.format() == Format::Vhdx {
+            self.state().parent.identity = backing.identity().ok().flatten();
+        }
+    }
+
+    fn overlay(&self) -> Option<&dyn Overlay> {
+        self.parent.is_some().then_some(self as _)
+    }
+
     fn commit(&self, durability: Durability) -> Result<()> {
         let mut state = self.state();
         self.table.flush()?;
+        let change = std::mem::take(&mut state.parent);
+        if change.name.is_some() || change.identity.is_some() {
+            self.write_parent(&change).map_err(|refusal| refusal.into_error(&self.name))?;
+            state.is_changed = true;
+        }
+        if std::mem::take(&mut state.is_emptied) {
+            self.drop_blocks()?;
+        }
         if std::mem::take(&mut state.is_changed) {
             let (header, index) = state.header;
             let next = header.next(header.log_guid);
@@ -149,5 +206,24 @@ impl Writer for Vhdx {
             Durability::Durable => Ok(self.in_place.sync()?),
             Durability::Volatile => Ok(()),
         }
+    }
+}
+
+/// Of a differencing disk.
+impl Overlay for Vhdx {
+    fn set_backing(&self, reference: Option<&BackingReference>) -> Result<()> {
+        self.state().parent.rename(Format::Vhdx, reference)
+    }
+
+    fn make_empty(&self) -> Result<()> {
+        let mut state = self.state();
+        for index in 0..self.table.count() {
+            if self.table.get(index)?.get() != 0 {
+                self.table.set_spilling(index, U64::ZERO)?;
+            }
+        }
+        state.fresh = Bits::default();
+        (state.is_changed, state.is_emptied) = (true, true);
+        Ok(())
     }
 }

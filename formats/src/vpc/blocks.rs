@@ -7,6 +7,7 @@ use zerocopy::big_endian::U32;
 
 use super::footer::{COOKIE, FOOTER_SIZE};
 use super::header::{Header, UNALLOCATED};
+use crate::differencing::ParentChange;
 use crate::error::ResultExt;
 use crate::paged_table::{Bits, PagedTable};
 use crate::raw::{SECTOR, sectors};
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub(super) has_grown: bool,
     /// Blocks in whose bitmap all sectors are known to be in use.
     pub(super) full: Bits,
+    /// What becomes of the parent's name and identity.
+    pub(super) parent: ParentChange,
 }
 
 impl Blocks {
@@ -54,7 +57,13 @@ impl Blocks {
             _ => end,
         };
         let table = PagedTable::new(Arc::clone(disk), header.table_offset, header.entries.into());
-        let state = State { free, fresh_from: free + FOOTER_SIZE, has_grown: false, full: Bits::default() };
+        let state = State {
+            free,
+            fresh_from: free + FOOTER_SIZE,
+            has_grown: false,
+            full: Bits::default(),
+            parent: ParentChange::default(),
+        };
         Ok(Self { header, is_differencing: false, table, state: Mutex::new(state) })
     }
 

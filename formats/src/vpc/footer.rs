@@ -38,7 +38,8 @@ pub struct RawFooter {
     /// [`FIXED`], [`DYNAMIC`] or [`DIFFERENCING`].
     disk_type: U32,
     checksum: U32,
-    uuid: [u8; 16],
+    /// Which disk it is.
+    pub uuid: [u8; 16],
     saved_state: u8,
     reserved: [u8; 427],
 }
@@ -86,9 +87,11 @@ impl RawFooter {
             SizeIn::Geometry => *b"qemu",
             SizeIn::Bytes => *b"qem2",
         };
-        (raw.data_offset, raw.disk_type) = match new.header_at {
-            Some(at) => (at.into(), DYNAMIC.into()),
-            None => (u64::MAX.into(), FIXED.into()),
+        raw.data_offset = new.header_at.unwrap_or(u64::MAX).into();
+        raw.disk_type = match new.kind {
+            Kind::Fixed => FIXED.into(),
+            Kind::Dynamic => DYNAMIC.into(),
+            Kind::Differencing => DIFFERENCING.into(),
         };
         raw.timestamp = new.timestamp.into();
         raw.original_size = new.size.into();
@@ -140,7 +143,9 @@ impl RawFooter {
 /// What a new footer tells.
 #[derive(Debug, Clone, Copy)]
 pub struct NewFooter {
-    /// Where the dynamic header is; `None` makes the disk a fixed one.
+    /// What kind of disk it is.
+    pub kind: Kind,
+    /// Where the dynamic header is, if there is one.
     pub header_at: Option<u64>,
     /// Bytes of the disk.
     pub size: u64,
@@ -164,6 +169,7 @@ mod tests {
     use super::*;
 
     const NEW: NewFooter = NewFooter {
+        kind: Kind::Dynamic,
         header_at: Some(512),
         size: 34_816,
         geometry: Geometry { cylinders: 1, heads: 4, track: 17 },

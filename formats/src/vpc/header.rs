@@ -36,7 +36,8 @@ pub struct RawHeader {
     checksum: U32,
     /// The identity of the disk that this one stands on.
     pub parent_uuid: [u8; 16],
-    parent_timestamp: U32,
+    /// When its file was last changed, in seconds since 2000.
+    pub parent_timestamp: U32,
     reserved: U32,
     /// The name of that disk's file, in UTF-16.
     pub parent_name: [U16; 256],
@@ -71,6 +72,14 @@ pub struct Header {
     pub entries: u32,
     /// Guest bytes in a block: a power of two, whole sectors.
     pub block_size: u64,
+}
+
+impl RawHeader {
+    /// The same with the right checksum.
+    pub fn sealed(&self) -> Self {
+        let sum = Self { checksum: 0.into(), ..*self };
+        Self { checksum: checksum(sum.as_bytes()).into(), ..sum }
+    }
 }
 
 impl Header {
@@ -119,8 +128,7 @@ impl Header {
         raw.version = 0x0001_0000.into();
         raw.entries = self.entries.into();
         raw.block_size = NEW_BLOCK_SIZE.into();
-        raw.checksum = checksum(raw.as_bytes()).into();
-        raw
+        raw.sealed()
     }
 
     /// Bytes before each block that tell which of its sectors are in use.

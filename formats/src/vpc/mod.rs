@@ -33,15 +33,15 @@ use crate::raw::{SECTOR, sectors};
 use crate::registry::{Creation, Registered, Source};
 use crate::sector_bitmap::{self, FirstBit};
 use crate::{
-    BackingReference, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
-    Mapping, Result, Target, Writer,
+    BackingReference, DiskIdentity, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset,
+    ImageFile, Mapping, Result, Target, Writer,
 };
 
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vpc,
     open: |source| Ok(Box::new(Vpc::open(source, &VpcOptions::default())?)),
-    create: Creation::InOneFile(create::create),
+    create: Creation::InFiles(create::create),
 };
 
 /// A VPC image.
@@ -205,6 +205,11 @@ impl Driver for Vpc {
 
     fn backing(&self) -> Option<&BackingReference> {
         self.parent.as_ref()
+    }
+
+    fn identity(&self) -> Result<Option<DiskIdentity>> {
+        let modified = self.disk.status()?.modified;
+        Ok(Some(DiskIdentity { id: self.footer.uuid, modified, sector_size: SECTOR }))
     }
 
     fn details(&self) -> Result<FormatDetails> {

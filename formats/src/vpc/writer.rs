@@ -12,11 +12,14 @@ use zerocopy::big_endian::U32;
 use super::blocks::{Blocks, State};
 use super::footer::FOOTER_SIZE;
 use super::header::UNALLOCATED;
-use super::{Layout, Vpc};
+use super::{Layout, Vpc, read_header};
 use crate::paged_table::Bits;
-use crate::raw::SECTOR;
+use crate::raw::{SECTOR, sectors};
 use crate::sector_bitmap::FirstBit;
-use crate::{Allocation, Durability, Error, ErrorKind, GuestOffset, HostOffset, Result, Writer};
+use crate::{
+    Allocation, BackingReference, Driver, Durability, Error, ErrorKind, Format, GuestOffset, HostOffset,
+    Overlay, Result, Writer,
+};
 
 impl Vpc {
     /// The disk to write to at a place of the file.
@@ -81,6 +84,53 @@ impl Vpc {
         if bitmap.iter().all(|&byte| byte == 0xff) {
             state.learn_full(blocks, block);
         }
+        Ok(())
+    }
+}
+
+impl Vpc {
+    /// Writes what has become of the parent.
+    fn write_parent(&self, state: &mut State) -> Result<()> {
+        let change = std::mem::take(&mut state.parent);
+        if change.name.is_none() && change.identity.is_none() {
+            return Ok(());
+        }
+        let mut header = read_header(&*self.in_place, &self.footer)?;
+        let place = |room: u64| {
+            let at = state.free;
+            (state.free, state.has_grown) = (at + room, true);
+            at
+        };
+        let name = header.change_parent(&change, place);
+        self.in_place.write_at(self.footer.data_offset.get(), header.as_bytes())?;
+        let Some(name) = name else { return Ok(()) };
+        // A new place begins where the committed image has its footer.
+        Ok(self.in_place.write_at(name.at, &name.bytes)?)
+    }
+}
+
+/// Of a differencing disk.
+impl Overlay for Vpc {
+    fn set_backing(&self, reference: Option<&BackingReference>) -> Result<()> {
+        let Layout::Dynamic(blocks) = &self.layout else {
+            return Err(Error::unsupported("Operation not supported"));
+        };
+        blocks.state().parent.rename(Format::Vpc, reference)
+    }
+
+    fn make_empty(&self) -> Result<()> {
+        let Layout::Dynamic(blocks) = &self.layout else {
+            return Err(Error::unsupported("Operation not supported"));
+        };
+        let mut state = blocks.state();
+        for block in 0..blocks.table.count() {
+            if blocks.host(block)?.is_some() {
+                blocks.table.set_spilling(block, U32::new(UNALLOCATED))?;
+            }
+        }
+        let names_end = sectors(read_header(&*self.in_place, &self.footer)?.names_end());
+        let end = blocks.header.table_end().max(names_end);
+        (state.free, state.has_grown) = (end.min(state.free), true);
         Ok(())
     }
 }
@@ -174,10 +224,23 @@ impl Writer for Vpc {
         true
     }
 
+    fn follow(&self, backing: &dyn Driver) {
+        if let (Layout::Dynamic(blocks), Some(_), Format::Vpc) =
+            (&self.layout, &self.parent, backing.format())
+        {
+            blocks.state().parent.identity = backing.identity().ok().flatten();
+        }
+    }
+
+    fn overlay(&self) -> Option<&dyn Overlay> {
+        self.parent.is_some().then_some(self as _)
+    }
+
     fn commit(&self, durability: Durability) -> Result<()> {
         if let Layout::Dynamic(blocks) = &self.layout {
             let mut state = blocks.state();
             blocks.table.flush()?;
+            self.write_parent(&mut state)?;
             if std::mem::take(&mut state.has_grown) {
                 let end = state.free + FOOTER_SIZE;
                 self.disk_for(state.free, &state).write_at(state.free, self.footer.as_bytes())?;

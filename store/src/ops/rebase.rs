@@ -66,6 +66,9 @@ impl Rebase {
             _ => None,
         };
         self.change_reference(&image)?;
+        if let (Some(new), Some(writer)) = (&opened, image.driver().writer()) {
+            writer.follow(new.image().driver());
+        }
         if self.content != Content::Trusted {
             let replacement = match &opened {
                 None => Replacement { image: None, is_in_chain: false },
@@ -163,4 +166,13 @@ enum New<'a> {
     InChain(&'a Image),
     /// It does not.
     Other(Box<Image>),
+}
+
+impl New<'_> {
+    fn image(&self) -> &Image {
+        match self {
+            Self::InChain(image) => image,
+            Self::Other(image) => image,
+        }
+    }
 }
