@@ -59,6 +59,7 @@ mod qed;
 pub mod raw;
 mod registry;
 pub mod repair;
+mod resizable;
 pub mod resize;
 pub mod secrets;
 mod sector_bitmap;

@@ -28,6 +28,7 @@ use crate::qcow2::header::Encryption;
 use crate::qcow2::open::OpenRequest;
 use crate::raw::Raw;
 use crate::registry::{Registered, Source};
+use crate::resizable::Resizable;
 use crate::shown::{shown, shown_bytes};
 use crate::vpc::Vpc;
 use crate::{
@@ -152,13 +153,17 @@ impl Opener<'_> {
             }
             FormatOptions::Luks(luks) => self.open_luks(luks, disk, children, need)?,
             FormatOptions::Vpc(vpc) => {
-                let driver = Box::new(Vpc::open(Source::alone(disk, &self.flags, &name), vpc)?);
+                let driver =
+                    Box::new(Resizable::new(Vpc::open(Source::alone(disk, &self.flags, &name), vpc)?));
                 Driven { driver, children, identity: None }
             }
             FormatOptions::Parallels(parallels) => {
                 let source = Source::alone(disk, &self.flags, &name);
-                let driver =
-                    Box::new(Parallels::open(source, parallels, behind_parallels(&options.backing))?);
+                let driver = Box::new(Resizable::new(Parallels::open(
+                    source,
+                    parallels,
+                    behind_parallels(&options.backing),
+                )?));
                 Driven { driver, children, identity: None }
             }
             FormatOptions::PrlXml => {

@@ -154,6 +154,27 @@ impl RawHeader {
         Self { extension: 0.into(), ..self }
     }
 
+    /// Whether clusters are counted from the start of the file.
+    fn is_extended(&self) -> bool {
+        self.magic == MAGIC_EXTENDED
+    }
+
+    /// The same image with a larger disk.
+    pub fn grown(&self, size: u64) -> Result<Self> {
+        let new = Self::new(size, u64::from(self.tracks.get()) * SECTOR)?;
+        // The old magic has no more than 32 bits for sectors, and counts clusters in them.
+        if !self.is_extended() && u32::try_from(new.sectors.get()).is_err() {
+            return Err(Error::invalid("Image size is too large for this cluster size"));
+        }
+        let entries = self.entries.get().max(new.entries.get());
+        Ok(Self { sectors: new.sectors, cylinders: new.cylinders, entries: entries.into(), ..*self })
+    }
+
+    /// The same image with its first cluster at a place that a table of bounded size gives it.
+    pub fn with_data_at(self, at: u64) -> Self {
+        Self { data_offset: ((at / SECTOR) as u32).into(), ..self }
+    }
+
     /// The same image with its first cluster where it should be.
     pub fn with_data_start(self, start: DataStart) -> Self {
         match start {
@@ -176,7 +197,7 @@ impl Header {
     }
 
     /// Where the first cluster can be at the earliest.
-    fn first_data(&self) -> u64 {
+    pub fn first_data(&self) -> u64 {
         let end = sectors(self.table_end());
         if self.is_extended() { end.next_multiple_of(self.cluster_size) } else { end }
     }

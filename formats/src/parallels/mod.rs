@@ -10,6 +10,7 @@
 mod check;
 mod create;
 mod extension;
+mod grow;
 mod header;
 mod space;
 mod writer;
@@ -28,6 +29,7 @@ use crate::error::ResultExt;
 use crate::options::ParallelsOptions;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::registry::{Creation, Registered, Source};
+use crate::resizable::Resizable;
 use crate::{
     Bitmaps, CheckReport, Driver, Finding, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
     Mapping, OpenFlags, Repair, Repaired, Repairer, Result, Target, Writer, notice,
@@ -36,7 +38,9 @@ use crate::{
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Parallels,
-    open: |source| Ok(Box::new(Parallels::open(source, &ParallelsOptions::default(), Behind::Nothing)?)),
+    open: |source| {
+        Ok(Box::new(Resizable::new(Parallels::open(source, &ParallelsOptions::default(), Behind::Nothing)?)))
+    },
     create: Creation::InOneFile(create::create),
 };
 

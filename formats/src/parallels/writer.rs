@@ -28,7 +28,7 @@ pub(super) struct Session {
     /// Clusters that show another image until they are linked: where they go.
     pending: BTreeMap<u64, u64>,
     /// Whether anything was written since the last commit.
-    is_changed: bool,
+    pub(super) is_changed: bool,
     /// Whether clusters were given back since the last commit.
     has_freed: bool,
 }

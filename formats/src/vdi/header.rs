@@ -119,6 +119,21 @@ impl Header {
         Ok(Self { size, table_offset: TABLE_OFFSET, data_offset, blocks, allocated, is_static })
     }
 
+    /// The header of the same image with a larger disk, but for the blocks in the file, and how many blocks stand
+    /// where its table is to be.
+    pub fn grown(&self, size: u64) -> Result<(Self, u32)> {
+        check_size(size)?;
+        // The size is bounded, and so is everything that comes from it.
+        let blocks = (size.div_ceil(BLOCK_SIZE) as u32).max(self.blocks);
+        let grown = Self { size: size.next_multiple_of(SECTOR), blocks, ..*self };
+        let shift = grown.table_end().saturating_sub(self.data_offset).div_ceil(BLOCK_SIZE);
+        let data_offset = self.data_offset + shift * BLOCK_SIZE;
+        if data_offset > u64::from(u32::MAX) {
+            return Err(Error::corrupt("The block map has no room to grow"));
+        }
+        Ok((Self { data_offset, ..grown }, shift as u32))
+    }
+
     /// The bytes of a new image's header.
     pub fn to_bytes(self, uuid: [u8; 16], last_snapshot: [u8; 16]) -> [u8; SECTOR as usize] {
         let mut raw = RawHeader::new_zeroed();
@@ -153,6 +168,15 @@ impl Header {
 }
 
 impl RawHeader {
+    /// The bytes of an image's header with another size.
+    pub fn resized(bytes: &[u8; SECTOR as usize], header: &Header) -> [u8; SECTOR as usize] {
+        let mut raw: Self = zerocopy::transmute!(*bytes);
+        raw.disk_size = header.size.into();
+        raw.data_offset = (header.data_offset as u32).into();
+        (raw.blocks, raw.allocated) = (header.blocks.into(), header.allocated.into());
+        zerocopy::transmute!(raw)
+    }
+
     fn check_geometry(&self) -> Result<()> {
         let refuse = |text: String| Err(Error::unsupported(format!("unsupported VDI image ({text})")));
         let room = u64::from(self.blocks.get()) * BLOCK_SIZE;

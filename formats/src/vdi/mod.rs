@@ -5,6 +5,7 @@
 
 mod check;
 mod create;
+mod grow;
 mod header;
 mod writer;
 
@@ -19,6 +20,7 @@ use crate::error::ResultExt;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::raw::SECTOR;
 use crate::registry::{Creation, Registered};
+use crate::resizable::Resizable;
 use crate::{
     CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile,
     Mapping, OpenFlags, Result, Target, Writer,
@@ -27,7 +29,7 @@ use crate::{
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vdi,
-    open: |source| Ok(Box::new(Vdi::open(source.disk, source.flags)?)),
+    open: |source| Ok(Box::new(Resizable::new(Vdi::open(source.disk, source.flags)?))),
     create: Creation::InOneFile(create::create),
 };
 

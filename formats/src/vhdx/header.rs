@@ -220,6 +220,25 @@ impl RegionTable {
     }
 }
 
+/// Says in both copies of the region table where the block table is now.
+pub fn move_block_table(disk: &dyn Disk, bat: Region) -> Result<(), Refusal> {
+    let mut bytes = vec![0; REGION_TABLE_SIZE];
+    disk.read_padded(REGION_TABLE_OFFSETS[0], &mut bytes)?;
+    let (_, entries) = bytes.split_at_mut(size_of::<RawTable>());
+    let mut entries = entries.chunks_exact_mut(size_of::<RawEntry>());
+    let entry = entries.find_map(|bytes| {
+        let entry = RawEntry::mut_from_bytes(bytes).ok()?;
+        (entry.guid == BAT_REGION).then_some(entry)
+    });
+    let entry = entry.ok_or(Refusal::Invalid)?;
+    (entry.offset, entry.length) = (bat.offset.into(), bat.length.into());
+    seal(&mut bytes);
+    for at in REGION_TABLE_OFFSETS {
+        disk.write_at(at, &bytes)?;
+    }
+    Ok(())
+}
+
 /// Where all structures have their checksum.
 pub const CHECKSUM: std::ops::Range<usize> = 4..8;
 

@@ -212,6 +212,12 @@ impl Metadata {
     }
 }
 
+/// Writes another size of the disk.
+pub fn write_size(disk: &dyn Disk, region: Region, size: u64) -> Result<(), Refusal> {
+    let offset = item_offsets(disk, region)?[DISK_SIZE].ok_or(Refusal::Unsupported)?;
+    Ok(disk.write_at(region.offset + u64::from(offset), &size.to_le_bytes())?)
+}
+
 /// Where in the file the parent is named now.
 pub fn parent_locator(disk: &dyn Disk, region: Region) -> Result<Option<u64>, Refusal> {
     let offset = item_offsets(disk, region)?[PARENT_LOCATOR];

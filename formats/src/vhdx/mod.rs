@@ -10,6 +10,7 @@
 mod bat;
 mod check;
 mod create;
+mod grow;
 mod header;
 mod log;
 mod metadata;
@@ -33,6 +34,7 @@ use self::replay::{Replay, Replayed};
 use self::writer::State;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::registry::{Creation, Registered, Source};
+use crate::resizable::Resizable;
 use crate::sector_bitmap::{self, FirstBit};
 use crate::{
     BackingReference, CheckReport, DiskIdentity, Driver, Error, Finding, Format, FormatDetails, GuestOffset,
@@ -42,7 +44,7 @@ use crate::{
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vhdx,
-    open: |source| Ok(Box::new(Vhdx::open(source)?)),
+    open: |source| Ok(Box::new(Resizable::new(Vhdx::open(source)?))),
     create: Creation::InFiles(create::create),
 };
 

@@ -99,6 +99,11 @@ impl Vhdx {
         self.table.set(self.metadata.entry_of(block), U64::new(Block::present(host)))
     }
 
+    /// The header that counts, and which of the two it is.
+    pub(super) fn header(&self) -> (Header, usize) {
+        self.state().header
+    }
+
     /// Which content the image has.
     pub(super) fn data_write(&self) -> Guid {
         self.state().header.0.data_write

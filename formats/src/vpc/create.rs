@@ -73,7 +73,7 @@ pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Resul
     };
     let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));
     let parent = parent.map(|parent| parent.reference(Format::Vpc));
-    Ok(Box::new(Vpc { footer, size, layout, parent, disk, in_place, access: Access::Write }))
+    Ok(Box::new(Vpc { footer, size_in: None, size, layout, parent, disk, in_place, access: Access::Write }))
 }
 
 fn lay_out_blocks(disk: &Arc<dyn Disk>, footer: &RawFooter, raw: &RawHeader, size: u64) -> Result<Blocks> {

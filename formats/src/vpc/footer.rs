@@ -3,7 +3,7 @@
 use zerocopy::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::geometry::{Geometry, MAX_GEOMETRY, MAX_SECTORS, SizeIn};
+use super::geometry::{Geometry, MAX_GEOMETRY, MAX_SECTORS, SizeIn, of_new_disk};
 use crate::raw::SECTOR;
 use crate::{Error, ErrorKind, Result};
 
@@ -121,15 +121,38 @@ impl RawFooter {
         Ok(())
     }
 
-    /// Bytes of the disk. Where nobody says how they are told, it depends on the program that made it.
-    pub fn size(&self, told: Option<SizeIn>) -> Result<u64> {
-        let by_creator = || match CREATORS_WITH_GEOMETRY.contains(&self.creator) {
+    /// How the program that made the disk tells its size.
+    pub fn size_in(&self) -> SizeIn {
+        match CREATORS_WITH_GEOMETRY.contains(&self.creator) {
             true => SizeIn::Geometry,
             false => SizeIn::Bytes,
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        Geometry { cylinders: self.cylinders.get(), heads: self.heads, track: self.track }
+    }
+
+    /// The footer of the same disk with at least so many bytes, and how many it has.
+    pub fn grown(&self, size: u64, told: SizeIn) -> Result<(Self, u64)> {
+        let (geometry, size) = of_new_disk(size, told)?;
+        let geometry = match told {
+            // Of a disk whose size is told in bytes the geometry is the nearest, or says that it means nothing.
+            SizeIn::Bytes if self.geometry() != Geometry::MAX => Geometry::about(size / SECTOR),
+            _ => geometry,
         };
-        let geometry =
-            Geometry { cylinders: self.cylinders.get(), heads: self.heads, track: self.track }.sectors();
-        let count = match told.unwrap_or_else(by_creator) {
+        let mut raw = *self;
+        raw.current_size = size.into();
+        (raw.cylinders, raw.heads, raw.track) = (geometry.cylinders.into(), geometry.heads, geometry.track);
+        raw.checksum = 0.into();
+        raw.checksum = checksum(raw.as_bytes()).into();
+        Ok((raw, size))
+    }
+
+    /// Bytes of the disk. Where nobody says how they are told, it depends on the program that made it.
+    pub fn size(&self, told: Option<SizeIn>) -> Result<u64> {
+        let geometry = self.geometry().sectors();
+        let count = match told.unwrap_or_else(|| self.size_in()) {
             SizeIn::Geometry if geometry != MAX_GEOMETRY => geometry,
             _ => self.current_size.get() / SECTOR,
         };

@@ -30,7 +30,7 @@ impl Geometry {
 
     /// The geometry of a disk with about so many sectors (VHD specification, "CHS calculation"); it has no
     /// more.
-    fn about(sectors: u64) -> Self {
+    pub fn about(sectors: u64) -> Self {
         let sectors = sectors.min(MAX_GEOMETRY);
         let (mut heads, mut track) = (16, 255);
         if sectors < 65535 * 16 * 63 {

@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 
 use super::footer::checksum;
 use crate::raw::{SECTOR, sectors};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Guest bytes in a block of a new image.
 pub const NEW_BLOCK_SIZE: u32 = 2 << 20;
@@ -80,9 +80,22 @@ impl RawHeader {
         let sum = Self { checksum: 0.into(), ..*self };
         Self { checksum: checksum(sum.as_bytes()).into(), ..sum }
     }
+
+    /// The same with its table elsewhere.
+    pub fn with_table(&self, at: u64, entries: u32) -> Self {
+        Self { table_offset: at.into(), entries: entries.into(), ..*self }.sealed()
+    }
 }
 
 impl Header {
+    /// Entries for a disk of `size` bytes.
+    pub fn entries_for(&self, size: u64) -> Result<u32> {
+        let entries =
+            u32::try_from(size.div_ceil(self.block_size)).ok().filter(|&entries| entries <= MAX_ENTRIES);
+        entries
+            .ok_or_else(|| Error::new(ErrorKind::TooLarge, "The disk is too large for blocks of this size"))
+    }
+
     /// Checks the header of a disk of `size` bytes, in qemu-img's order.
     pub fn parse(raw: &RawHeader, size: u64) -> Result<Self> {
         if raw.cookie != COOKIE {

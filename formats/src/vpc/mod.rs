@@ -13,6 +13,7 @@ mod blocks;
 mod create;
 mod footer;
 mod geometry;
+mod grow;
 mod header;
 mod parent;
 mod writer;
@@ -31,6 +32,7 @@ use crate::options::VpcOptions;
 use crate::paged_table::PAGE_ENTRIES;
 use crate::raw::{SECTOR, sectors};
 use crate::registry::{Creation, Registered, Source};
+use crate::resizable::Resizable;
 use crate::sector_bitmap::{self, FirstBit};
 use crate::{
     BackingReference, DiskIdentity, Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset,
@@ -40,7 +42,7 @@ use crate::{
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vpc,
-    open: |source| Ok(Box::new(Vpc::open(source, &VpcOptions::default())?)),
+    open: |source| Ok(Box::new(Resizable::new(Vpc::open(source, &VpcOptions::default())?))),
     create: Creation::InFiles(create::create),
 };
 
@@ -48,6 +50,8 @@ pub(crate) const REGISTERED: Registered = Registered {
 #[derive(Debug)]
 pub struct Vpc {
     footer: RawFooter,
+    /// How the size is told, if somebody knows better than the image.
+    size_in: Option<SizeIn>,
     size: u64,
     layout: Layout,
     /// The disk that this one stands on.
@@ -84,7 +88,8 @@ impl Vpc {
             footer.check()?;
             let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
             let layout = Layout::Fixed { room: at };
-            return Ok(Self { footer, size, layout, parent: None, disk, in_place, access: flags.access });
+            let (size_in, access) = (options.size_in, flags.access);
+            return Ok(Self { footer, size_in, size, layout, parent: None, disk, in_place, access });
         };
         footer.check()?;
         let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
@@ -99,7 +104,8 @@ impl Vpc {
                 (Layout::Dynamic(blocks.over_parent()), Some(parent))
             }
         };
-        Ok(Self { footer, size, layout, parent, disk, in_place, access: flags.access })
+        let (size_in, access) = (options.size_in, flags.access);
+        Ok(Self { footer, size_in, size, layout, parent, disk, in_place, access })
     }
 }
 

@@ -11,7 +11,7 @@ use zerocopy::big_endian::U32;
 
 use super::blocks::{Blocks, State};
 use super::footer::FOOTER_SIZE;
-use super::header::UNALLOCATED;
+use super::header::{HEADER_SIZE, UNALLOCATED};
 use super::{Layout, Vpc, read_header};
 use crate::paged_table::Bits;
 use crate::raw::{SECTOR, sectors};
@@ -30,7 +30,9 @@ impl Vpc {
     /// Where a guest block is in the file, its bitmap first; if it is nowhere, it gets a place.
     fn place(&self, blocks: &Blocks, block: u64, whole: bool, state: &mut State) -> Result<u64> {
         if let Some(host) = blocks.host(block)? {
-            if host < blocks.header.table_end() {
+            let table = blocks.header.table_offset..blocks.header.table_end();
+            let is_before = host.saturating_add(blocks.header.stride()) <= table.start;
+            if host < HEADER_SIZE + FOOTER_SIZE || !is_before && host < table.end {
                 return Err(Error::corrupt("A block lies over the block table"));
             }
             return Ok(host);
