@@ -133,6 +133,7 @@ fn a_vhdx_disk_says_which_content_its_parent_has() {
     let fs = new(Format::Vhdx);
     let image = open(&fs, Format::Vhdx);
     assert_eq!(image.driver().details().unwrap().cluster_size, Some(2 * MIB));
+    drop(image);
     assert!(knows_parent(&fs));
     let write = |name: &'static str, byte: u8| {
         transact(&fs, |fs| {

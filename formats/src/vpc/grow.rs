@@ -33,7 +33,8 @@ impl Grow for Vpc {
         let footer_at = match &old.layout {
             Layout::Fixed { room } => {
                 clear(&*self.in_place, old.size..room + FOOTER_SIZE)?;
-                self.disk.set_len(size + FOOTER_SIZE)?;
+                // The committed image ends in its footer.
+                self.in_place.set_len(size + FOOTER_SIZE)?;
                 size
             }
             Layout::Dynamic(blocks) => {
