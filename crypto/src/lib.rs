@@ -6,6 +6,7 @@
 //!   cipher    algorithms ──► mode ──► iv ──► sectors: disk sectors there and back
 //!   split     anti-forensic splitting of keys
 //!   luks      LUKS version 1: header, key slots, new volumes
+//!   luks2     LUKS version 2: header and key slots, read
 //! ```
 //!
 //! Messages are the ones that qemu-img prints. Whatever is a key or leads to one is wiped when it is
@@ -16,6 +17,7 @@ mod error;
 mod hash;
 mod iv;
 pub mod luks;
+pub mod luks2;
 mod mode;
 mod random;
 mod secret;

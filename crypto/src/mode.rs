@@ -126,21 +126,23 @@ impl Moded {
 
 /// Mixes the tweaks in before and after all blocks are ciphered at once: that keeps the processor's
 /// pipeline full where a loop block by block would wait for each.
-fn xts(tweak: &dyn Blocks, iv: &Iv, sector: &mut [u8], cipher: impl FnOnce(&mut [u8])) {
+fn xts(tweak: &dyn Blocks, iv: &Iv, sector: &mut [u8], cipher: impl Fn(&mut [u8])) {
     const BLOCKS: usize = 32;
-    debug_assert!(sector.len() <= BLOCKS * MAX_BLOCK);
     let mut first = *iv;
     tweak.encrypt(&mut first);
     let mut value = u128::from_le_bytes(first);
     let mut tweaks = [0_u8; BLOCKS * MAX_BLOCK];
-    for place in tweaks[..sector.len()].chunks_exact_mut(MAX_BLOCK) {
-        place.copy_from_slice(&value.to_le_bytes());
-        // Times x in GF(2^128).
-        value = (value << 1) ^ (0x87 * (value >> 127));
+    // Larger sectors go on where a piece ends.
+    for piece in sector.chunks_mut(tweaks.len()) {
+        for place in tweaks[..piece.len()].chunks_exact_mut(MAX_BLOCK) {
+            place.copy_from_slice(&value.to_le_bytes());
+            // Times x in GF(2^128).
+            value = (value << 1) ^ (0x87 * (value >> 127));
+        }
+        mix(piece, &tweaks);
+        cipher(piece);
+        mix(piece, &tweaks);
     }
-    mix(sector, &tweaks);
-    cipher(sector);
-    mix(sector, &tweaks);
 }
 
 /// Adds bytes without carry.

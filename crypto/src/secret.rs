@@ -156,7 +156,7 @@ fn sextet(character: u8) -> Result<Option<u32>> {
 }
 
 /// Decodes base64 as GLib does: what is left of an incomplete group is dropped.
-fn decode_base64(text: &[u8]) -> Result<Secret> {
+pub(crate) fn decode_base64(text: &[u8]) -> Result<Secret> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3));
     let (mut group, mut count, mut padding) = (0_u32, 0, 0);
     for &character in text {

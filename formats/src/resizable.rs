@@ -57,12 +57,8 @@ impl<D: Grow> Resizable<D> {
 impl<D: Grow> Resize for Resizable<D> {
     fn resize(&self, request: &NewSize) -> Result<Remainder> {
         let old = self.virtual_size();
-        if request.size < old {
+        if request.size < old || request.preallocation != Preallocation::Off {
             return Err(Error::unsupported("Image format driver does not support resize"));
-        }
-        if request.preallocation != Preallocation::Off {
-            let mode = request.preallocation.name();
-            return Err(Error::unsupported(format!("Unsupported preallocation mode '{mode}'")));
         }
         if request.behind == Behind::Bytes {
             return Err(Error::unsupported("Block driver does not support requested flags"));

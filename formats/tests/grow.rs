@@ -161,7 +161,7 @@ fn what_cannot_be_done_changes_nothing() {
         );
         assert_eq!(
             refused(size, Preallocation::Full, Behind::Nothing),
-            "Unsupported preallocation mode 'full'"
+            "Image format driver does not support resize"
         );
         assert!(!refused(size, Preallocation::Off, Behind::Bytes).is_empty());
         assert!(!refused(1 << 60, Preallocation::Off, Behind::Nothing).is_empty());

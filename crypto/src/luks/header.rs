@@ -120,19 +120,10 @@ impl Header {
         let mode_text = text(&raw.cipher_mode, "cipher mode")?;
         let hash = text(&raw.hash, "hash spec")?;
         check_layout(&raw, payload)?;
-        let Some((mode, iv)) = mode_text.split_once('-') else {
-            return Err(Error::corrupt(format!("Unexpected cipher mode string format '{mode_text}'")));
-        };
-        let mode = known(Mode::from_name(mode), "Cipher mode", mode)?;
-        let (iv, iv_hash) = match iv.split_once(':') {
-            Some((iv, hash)) => (iv, Some(known(Hash::from_name(hash), "Hash algorithm", hash)?)),
-            None => (iv, None),
-        };
-        let cipher = cipher(&cipher_name, mode, raw.key_bytes.get())?;
+        let scheme = scheme(&cipher_name, &mode_text, raw.key_bytes.get() as usize)?;
         let hash = known(Hash::from_name(&hash), "Hash algorithm", &hash)?;
-        let iv = known(IvKind::from_name(iv), "IV generator", iv)?;
         Ok(Self {
-            scheme: Scheme { cipher, mode, iv, iv_hash },
+            scheme,
             hash,
             uuid: String::from_utf8_lossy(until_nul(&raw.uuid)).into_owned(),
             payload_offset: u64::from(raw.payload_offset.get()) * SECTOR,
@@ -278,9 +269,20 @@ fn known<T>(found: Option<T>, what: &str, name: &str) -> Result<T> {
     found.ok_or_else(|| Error::unsupported(format!("{what} '{name}' not supported")))
 }
 
-fn cipher(name: &str, mode: Mode, key_bytes: u32) -> Result<CipherKind> {
-    let size = if mode == Mode::Xts { key_bytes / 2 } else { key_bytes };
-    CipherKind::with_key_len(name, size as usize).ok_or_else(|| {
-        Error::unsupported(format!("Algorithm '{name}' with key size {size} bytes not supported"))
-    })
+/// How sectors are encrypted, from a cipher's name and from that of its mode and vector.
+pub(crate) fn scheme(cipher: &str, mode_text: &str, key_len: usize) -> Result<Scheme> {
+    let Some((mode, iv)) = mode_text.split_once('-') else {
+        return Err(Error::corrupt(format!("Unexpected cipher mode string format '{mode_text}'")));
+    };
+    let mode = known(Mode::from_name(mode), "Cipher mode", mode)?;
+    let (iv, iv_hash) = match iv.split_once(':') {
+        Some((iv, hash)) => (iv, Some(known(Hash::from_name(hash), "Hash algorithm", hash)?)),
+        None => (iv, None),
+    };
+    let size = if mode == Mode::Xts { key_len / 2 } else { key_len };
+    let cipher = CipherKind::with_key_len(cipher, size).ok_or_else(|| {
+        Error::unsupported(format!("Algorithm '{cipher}' with key size {size} bytes not supported"))
+    })?;
+    let iv = known(IvKind::from_name(iv), "IV generator", iv)?;
+    Ok(Scheme { cipher, mode, iv, iv_hash })
 }

@@ -12,6 +12,7 @@ mod header;
 mod keys;
 mod volume;
 
+pub(crate) use self::header::scheme;
 pub use self::header::{Header, Payload, SLOTS, Slot};
 pub use self::keys::MasterKey;
 pub use self::volume::{Material, NewVolume, SlotChange};

@@ -11,9 +11,6 @@ use journal::{
     AlignedBuf, Allocate, Claim, Disk, DiskStatus, ErrorKind, Extent, ExtentKind, Result, Zeroing,
 };
 
-/// Bytes of a sector.
-const SECTOR_LEN: u64 = SECTOR as u64;
-
 thread_local! {
     /// Where a thread encrypts what it writes. It never holds plain bytes for longer than that.
     static ENCRYPTED: RefCell<AlignedBuf> = RefCell::new(AlignedBuf::new(0));
@@ -37,7 +34,12 @@ impl CipherDisk {
     }
 
     fn sector(&self, offset: u64) -> u64 {
-        offset.wrapping_add(self.shift) / SECTOR_LEN
+        offset.wrapping_add(self.shift) / SECTOR as u64
+    }
+
+    /// Bytes that are encrypted at once.
+    fn unit(&self) -> u64 {
+        self.cipher.sector_len() as u64
     }
 
     fn refuse(&self, op: &'static str, offset: Option<u64>) -> journal::Error {
@@ -52,7 +54,7 @@ impl CipherDisk {
         write: impl FnOnce(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
-        if !offset.is_multiple_of(SECTOR_LEN) || !len.is_multiple_of(SECTOR) {
+        if !offset.is_multiple_of(self.unit()) || !len.is_multiple_of(self.cipher.sector_len()) {
             return Err(self.refuse("write a part of a sector to", Some(offset)));
         }
         ENCRYPTED.with_borrow_mut(|buffer| {
@@ -78,9 +80,9 @@ impl CipherDisk {
 
     /// Reads a part of one sector.
     fn read_within(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let mut sector = zeroize::Zeroizing::new([0; SECTOR]);
-        let within = (offset % SECTOR_LEN) as usize;
-        self.read_sectors(offset - within as u64, &mut *sector)?;
+        let mut sector = zeroize::Zeroizing::new(vec![0; self.cipher.sector_len()]);
+        let within = (offset % self.unit()) as usize;
+        self.read_sectors(offset - within as u64, &mut sector)?;
         buf.copy_from_slice(&sector[within..within + buf.len()]);
         Ok(())
     }
@@ -98,9 +100,9 @@ impl Disk for CipherDisk {
     }
 
     fn read_padded(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        let before = (offset.next_multiple_of(SECTOR_LEN) - offset) as usize;
+        let before = (offset.next_multiple_of(self.unit()) - offset) as usize;
         let (head, rest) = buf.split_at_mut(before.min(buf.len()));
-        let (whole, tail) = rest.split_at_mut(rest.len() / SECTOR * SECTOR);
+        let (whole, tail) = rest.split_at_mut(rest.len() - rest.len() % self.cipher.sector_len());
         if !head.is_empty() {
             self.read_within(offset, head)?;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crypto::luks::Header;
 use journal::{Access, Disk};
 
-use super::Luks;
 use super::header::HeaderFile;
+use super::{AnyHeader, Luks};
 use crate::create::{CreateOptions, Measurement, Preallocation, grow};
 use crate::encryption::details::Placed;
 use crate::encryption::options::Prefixed;
@@ -40,7 +40,7 @@ pub(crate) fn lay_out(
     let cipher = header.payload_cipher(&key)?;
     let raw = Raw::open(Arc::clone(&disk), &RawOptions { offset, ..RawOptions::default() }, Access::Write)?;
     Ok(Luks {
-        header: HeaderFile::new(disk, header, Placed::Attached),
+        header: AnyHeader::One(Box::new(HeaderFile::new(disk, header, Placed::Attached))),
         raw,
         encryption: Some(Encryption::new(cipher, Numbering::Guest)),
         passphrase: Some(passphrase),

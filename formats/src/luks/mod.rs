@@ -1,10 +1,11 @@
-//! LUKS, version 1: Linux's disk encryption.
+//! LUKS: Linux's disk encryption.
 //!
 //! A header with key slots, and the guest's bytes behind it, or in another file, encrypted. Without
 //! that it is raw, and raw's driver does the rest.
 
 mod create;
 mod header;
+mod version2;
 mod writer;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use serde_json::json;
 
 pub(crate) use self::create::{lay_out, measure};
 use self::header::HeaderFile;
+use self::version2::Version2;
 use crate::encryption::details::{Placed, luks};
 use crate::encryption::{self, Encryption, Numbering};
 use crate::options::RawOptions;
@@ -28,7 +30,7 @@ use crate::{
 /// A LUKS volume.
 #[derive(Debug)]
 pub struct Luks {
-    header: HeaderFile,
+    header: AnyHeader,
     /// The encrypted bytes.
     raw: Raw,
     /// Nothing if the image was opened without its data.
@@ -36,6 +38,15 @@ pub struct Luks {
     /// What opens it, for changes of its key slots.
     passphrase: Option<Arc<Secret>>,
     access: Access,
+}
+
+/// A header of either version.
+#[derive(Debug)]
+enum AnyHeader {
+    /// Version 1, whose key slots can be changed.
+    One(Box<HeaderFile>),
+    /// Version 2.
+    Two(Version2),
 }
 
 impl Luks {
@@ -52,7 +63,23 @@ impl Luks {
             false => None,
         };
         let placed = if header_disk.is_some() { Placed::Detached } else { Placed::Attached };
-        let header = HeaderFile::open(header_disk.unwrap_or_else(|| Arc::clone(&disk)), placed)?;
+        let header_disk = header_disk.unwrap_or_else(|| Arc::clone(&disk));
+        let in_place = header_disk.in_place().unwrap_or_else(|| Arc::clone(&header_disk));
+        if let Some(header) = version2::find(&*in_place, placed)? {
+            let cipher = passphrase.as_ref().map(|secret| header.unlock(&*in_place, secret)).transpose()?;
+            let (offset, size) = header.payload(disk.len()?)?;
+            let options = RawOptions { offset, size: Some(size), ..RawOptions::default() };
+            let raw = Raw::open(disk, &options, flags.access)?;
+            let encryption = cipher.map(|cipher| Encryption::new(cipher, Numbering::Guest));
+            return Ok(Self {
+                header: AnyHeader::Two(header),
+                raw,
+                encryption,
+                passphrase,
+                access: flags.access,
+            });
+        }
+        let header = HeaderFile::open(header_disk, placed)?;
         let cipher = passphrase.as_ref().map(|passphrase| header.unlock(passphrase)).transpose()?;
         let offset = header.payload_in_image();
         if offset > sectors(disk.len()?) {
@@ -61,7 +88,13 @@ impl Luks {
         }
         let raw = Raw::open(disk, &RawOptions { offset, ..RawOptions::default() }, flags.access)?;
         let encryption = cipher.map(|cipher| Encryption::new(cipher, Numbering::Guest));
-        Ok(Self { header, raw, encryption, passphrase, access: flags.access })
+        Ok(Self {
+            header: AnyHeader::One(Box::new(header)),
+            raw,
+            encryption,
+            passphrase,
+            access: flags.access,
+        })
     }
 
     fn encryption(&self) -> Result<&Encryption> {
@@ -83,7 +116,10 @@ impl Driver for Luks {
     }
 
     fn details(&self) -> Result<FormatDetails> {
-        let data = luks(&self.header.header(), None, self.header.placed());
+        let data = match &self.header {
+            AnyHeader::One(header) => luks(&header.header(), None, header.placed()),
+            AnyHeader::Two(header) => header.details(),
+        };
         Ok(FormatDetails {
             encrypted: true,
             dirty: Some(false),

@@ -2,7 +2,7 @@
 
 use journal::Zeroing;
 
-use super::Luks;
+use super::{AnyHeader, Luks};
 use crate::amend::AmendRequest;
 use crate::encryption::amend::SlotRequest;
 use crate::encryption::options::Prefixed;
@@ -16,7 +16,10 @@ static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 /// Sectors are written in place, and zeroes are sectors as any others.
 impl Writer for Luks {
     fn granularity(&self) -> u64 {
-        SECTOR
+        match &self.header {
+            AnyHeader::One(_) => SECTOR,
+            AnyHeader::Two(header) => header.sector_size(),
+        }
     }
 
     fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
@@ -51,8 +54,9 @@ impl Writer for Luks {
         true
     }
 
+    /// Of version 2 the header may tell the size.
     fn resizer(&self) -> Option<&dyn Resize> {
-        Some(self)
+        matches!(self.header, AnyHeader::One(_)).then_some(self as _)
     }
 
     fn amender(&self) -> Option<&dyn Amend> {
@@ -60,7 +64,9 @@ impl Writer for Luks {
     }
 
     fn commit(&self, durability: Durability) -> Result<()> {
-        self.header.commit(durability)?;
+        if let AnyHeader::One(header) = &self.header {
+            header.commit(durability)?;
+        }
         self.raw.commit(durability)
     }
 }
@@ -73,6 +79,11 @@ impl Resize for Luks {
 
 impl Amend for Luks {
     fn plan(&self, request: &AmendRequest<'_>) -> Result<Amendment> {
+        if matches!(self.header, AnyHeader::Two(_)) {
+            return Err(Error::unsupported(
+                "Key slots of LUKS version 2 cannot be changed here; cryptsetup does that",
+            ));
+        }
         let slots = SlotRequest::new(Prefixed { options: request.options, prefix: "" }, request)?;
         Ok(Amendment { size: None, features: None, slots: Some(slots) })
     }
@@ -81,7 +92,10 @@ impl Amend for Luks {
         let Some(slots) = &amendment.slots else { return Ok(()) };
         let passphrase = self.passphrase.as_ref();
         let passphrase = passphrase.ok_or_else(|| Error::invalid("The image was opened without its key"))?;
-        self.header.change(slots, passphrase)
+        match &self.header {
+            AnyHeader::One(header) => header.change(slots, passphrase),
+            AnyHeader::Two(_) => Ok(()),
+        }
     }
 
     fn remove(&self, _amendment: &Amendment) -> Result<()> {

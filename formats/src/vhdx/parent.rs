@@ -154,7 +154,7 @@ mod tests {
         locator.apply(&ParentChange { name: Some(name), identity: Some(identity) });
         let fs = SimFs::new();
         fs.add_file("/image", &locator.to_bytes());
-        let disk = fs.open(std::path::Path::new("/image"), journal::Access::Read).unwrap();
+        let disk = fs.open(std::path::Path::new("/image"), journal::OpenOptions::READ).unwrap();
         let read = Locator::read(&*disk, 0).unwrap();
         assert_eq!(read, locator);
         assert_eq!(read.reference().unwrap().name, b"../base.vhdx");

@@ -59,7 +59,8 @@ pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Resul
             Layout::Fixed { room: size }
         }
         Kind::Dynamic => {
-            Layout::Dynamic(lay_out_blocks(&disk, &footer, &Header::new(size, TABLE_AT).to_raw(), size)?)
+            let header = Header::new(size, TABLE_AT).to_raw();
+            Layout::Dynamic(Box::new(lay_out_blocks(&disk, &footer, &header, size)?))
         }
         Kind::Differencing => {
             let mut header = Header::new(size, TABLE_AT + NEW_ROOM).to_raw();
@@ -68,7 +69,8 @@ pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Resul
                 let name = header.name(&parent.name, |_| TABLE_AT);
                 disk.write_at(name.at, &name.bytes)?;
             }
-            Layout::Dynamic(lay_out_blocks(&disk, &footer, &header.sealed(), size)?.over_parent())
+            let blocks = lay_out_blocks(&disk, &footer, &header.sealed(), size)?;
+            Layout::Dynamic(Box::new(blocks.over_parent()))
         }
     };
     let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));

@@ -72,7 +72,7 @@ enum Layout {
         room: u64,
     },
     /// In blocks.
-    Dynamic(Blocks),
+    Dynamic(Box<Blocks>),
 }
 
 impl Vpc {
@@ -98,10 +98,10 @@ impl Vpc {
         let (layout, parent) = match footer.kind() {
             // A fixed disk with all this before it is nothing that can be written.
             Kind::Fixed => (Layout::Fixed { room: 0 }, None),
-            Kind::Dynamic => (Layout::Dynamic(blocks), None),
+            Kind::Dynamic => (Layout::Dynamic(Box::new(blocks)), None),
             Kind::Differencing => {
                 let parent = parent::reference(&*in_place, &raw)?;
-                (Layout::Dynamic(blocks.over_parent()), Some(parent))
+                (Layout::Dynamic(Box::new(blocks.over_parent())), Some(parent))
             }
         };
         let (size_in, access) = (options.size_in, flags.access);
