@@ -1,7 +1,6 @@
 //! Images of formats that are changed in place.
 //!
-//! A program that knows nothing of recovery may find anything in them, as after any interrupted command. What their
-//! drivers do not fit on the simulated disk often enough, VHDX, has a suite of its own beside its driver.
+//! A program that knows nothing of recovery may find anything in them, as after any interrupted command.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -40,6 +39,7 @@ const FORMATS: &[(&str, &str, u64)] = &[
     ("vdi", "static=on", 2 << 20),
     ("qcow", "", 600 << 10),
     ("vmdk", "", 2 << 20),
+    ("vhdx", "block_size=1M", 2 << 20),
 ];
 
 /// Those that are resized in place.
