@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,13 +54,15 @@ struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// What is refused: nothing before the seeds are there.
+static TOO_MUCH: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 // SAFETY: everything is passed on to the system's allocator; the counters do not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(held, Ordering::Relaxed);
-        if held > 2 * MEMORY_LIMIT {
+        if held > TOO_MUCH.load(Ordering::Relaxed) {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller keeps GlobalAlloc's contract, which is the same as System's.
@@ -84,6 +86,16 @@ struct Seeds {
 }
 
 impl Seeds {
+    /// Those that both tests use: there is no room for two of each.
+    fn shared() -> &'static Self {
+        static SEEDS: OnceLock<Seeds> = OnceLock::new();
+        SEEDS.get_or_init(|| {
+            let seeds = Self::load();
+            TOO_MUCH.store(HELD.load(Ordering::Relaxed) + 2 * MEMORY_LIMIT, Ordering::Relaxed);
+            seeds
+        })
+    }
+
     /// The rich ones are small and stand for several each: they come up more often.
     fn load() -> Self {
         let rich = shapes::RICH.iter().cycle().take(10 * shapes::RICH.len());
@@ -170,7 +182,7 @@ fn mutants_in_this_process() {
     if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
         return;
     }
-    let seeds = Seeds::load();
+    let seeds = Seeds::shared();
     let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
     let wanted = setting("TXIMG_HOSTILE");
     let deadline = Instant::now() + DEFAULT_TIME;
@@ -192,7 +204,7 @@ fn mutants_in_this_process() {
                     if done {
                         break;
                     }
-                    let (seed, bytes) = mutant(&seeds, start, number);
+                    let (seed, bytes) = mutant(seeds, start, number);
                     let before = PEAK.load(Ordering::Relaxed);
                     if let Err(story) = try_in_process(seed, &bytes) {
                         let dir = keep(seed, &bytes, number);
@@ -241,13 +253,13 @@ fn mutants_through_every_command() {
     if testkit::need::lacks(&["qemu-img", "qemu-io"]) {
         return;
     }
-    let seeds = Seeds::load();
+    let seeds = Seeds::shared();
     let start = setting("TXIMG_HOSTILE_SEED").unwrap_or(1);
     let wanted =
         setting("TXIMG_HOSTILE").map_or(PROCESS_MUTANTS, |wanted| (wanted / 200).max(PROCESS_MUTANTS));
     let mut failures = Vec::new();
     for number in 0..wanted {
-        let (seed, bytes) = mutant(&seeds, !start, number);
+        let (seed, bytes) = mutant(seeds, !start, number);
         let dir = scene::empty();
         for (name, bytes) in &seed.others {
             std::fs::write(dir.path().join(name), bytes).expect("scratch files can be written");
