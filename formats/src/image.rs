@@ -213,6 +213,16 @@ impl NodeName {
         Self { exact: None, ..Self::over(driver, own, children) }
     }
 
+    /// The name of an image over a list of others.
+    pub(crate) fn of_list(driver: &str, own: Vec<(&'static str, Value)>, children: &[Child]) -> Self {
+        let mut options = Map::new();
+        options.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        options.insert("driver".to_owned(), driver.into());
+        let names = children.iter().map(|child| Value::Object(child.below.name().options.clone()));
+        options.insert("children".to_owned(), names.collect());
+        Self { exact: None, options }
+    }
+
     /// The name of an image with options of its own over its files.
     pub(crate) fn over(driver: &str, own: Vec<(&'static str, Value)>, children: &[Child]) -> Self {
         let mut options = Map::new();

@@ -60,7 +60,7 @@ fn file_of(node: &NodeOptions) -> Option<PathBuf> {
     match node {
         NodeOptions::Format(node) => file_of(&node.file),
         NodeOptions::Filter(node) => file_of(&node.file),
-        NodeOptions::Null(_) | NodeOptions::Vvfat(_) => None,
+        NodeOptions::Null(_) | NodeOptions::Vvfat(_) | NodeOptions::Quorum(_) => None,
         NodeOptions::Protocol(node) => {
             let filename = &node.options.filename;
             (!filename.is_empty()).then(|| filename.into())

@@ -170,6 +170,7 @@ pub fn file_path(target: &OsStr) -> Result<PathBuf> {
         Some(DriverName::Format(format)) => Err(driver::not_supported(format.name())),
         Some(DriverName::Null(driver)) => Err(no_creation(driver)),
         Some(DriverName::Vvfat) => Err(no_creation("vvfat")),
+        Some(DriverName::Quorum) => Err(driver::not_supported("quorum")),
         Some(DriverName::Filter(filter)) => Err(driver::not_supported(filter.name())),
         Some(DriverName::Unsupported(driver)) => Err(driver::not_supported(driver)),
     }

@@ -78,6 +78,7 @@ impl Opener<'_> {
                 let disk = Arc::clone(&file.disk);
                 Ok(Opened { below: Below::File(file), disk, locking: Locking::Off })
             }
+            NodeOptions::Quorum(node) => Ok(Opened::of_image(self.open_quorum(node, need)?)),
             NodeOptions::Vvfat(node) => Ok(Opened::of_image(self.open_vvfat(&node)?)),
             NodeOptions::Format(node) => {
                 // What is behind the image below belongs to its bytes.

@@ -87,6 +87,7 @@ impl Opener<'_> {
             NodeOptions::Protocol(node) => self.open_bare_file(&node, need),
             NodeOptions::Null(node) => self.open_bare_null(&node),
             NodeOptions::Vvfat(node) => self.open_vvfat(&node),
+            NodeOptions::Quorum(node) => self.open_quorum(node, need),
             NodeOptions::Filter(node) => self.open_filter(node, need),
             NodeOptions::Format(node) => self.open_format(node, need),
         }

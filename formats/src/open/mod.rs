@@ -13,6 +13,7 @@ mod filter;
 mod further;
 mod image;
 mod prl_xml;
+mod quorum;
 mod vvfat;
 
 use std::ffi::OsStr;

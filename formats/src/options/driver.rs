@@ -23,6 +23,8 @@ pub enum DriverName {
     Null(&'static str),
     /// A directory as a disk.
     Vvfat,
+    /// Several images that are to be the same.
+    Quorum,
     /// A filter over another node.
     Filter(Filter),
     /// A driver that QEMU has and tximg does not have yet.
@@ -30,7 +32,7 @@ pub enum DriverName {
 }
 
 /// Drivers of QEMU without a counterpart here yet.
-const UNSUPPORTED: [&str; 14] = [
+const UNSUPPORTED: [&str; 13] = [
     "blkdebug",
     "blklogwrites",
     "blkreplay",
@@ -41,7 +43,6 @@ const UNSUPPORTED: [&str; 14] = [
     "https",
     "nbd",
     "nvme",
-    "quorum",
     "replication",
     "snapshot-access",
     "ssh",
@@ -87,6 +88,7 @@ impl DriverName {
             "null-co" => Some(Self::Null("null-co")),
             "null-aio" => Some(Self::Null("null-aio")),
             "vvfat" => Some(Self::Vvfat),
+            "quorum" => Some(Self::Quorum),
             _ => Format::from_name(name)
                 .map(Self::Format)
                 .or_else(|| Filter::from_name(name).map(Self::Filter))

@@ -8,6 +8,7 @@ use super::filter::{Filter, FilterNode};
 use super::json::{self, JsonError};
 use super::name;
 use super::null::NullNode;
+use super::quorum::{self, QuorumNode, Voting};
 use super::vvfat::VvfatNode;
 use crate::shown::shown;
 use crate::{Error, Format, Result};
@@ -23,6 +24,8 @@ pub enum NodeOptions {
     Null(NullNode),
     /// A directory as a disk.
     Vvfat(VvfatNode),
+    /// Several images that are to be the same.
+    Quorum(QuorumNode),
     /// A filter over another node.
     Filter(FilterNode),
 }
@@ -35,6 +38,9 @@ impl NodeOptions {
             Self::Protocol(node) => node.generic.read_only == Some(true),
             Self::Null(node) => node.generic.read_only == Some(true),
             Self::Vvfat(node) => node.generic.read_only == Some(true),
+            Self::Quorum(node) => {
+                node.generic.read_only == Some(true) || node.children.iter().any(Self::is_read_only)
+            }
             Self::Filter(node) => node.generic.read_only == Some(true) || node.file.is_read_only(),
         }
     }
@@ -154,6 +160,7 @@ fn parse(filename: Option<&OsStr>, mut options: Dict, slot: Slot, said: &mut Sai
         (Some(DriverName::Unsupported(driver)), _) => Err(not_supported(driver)),
         (Some(DriverName::Format(format)), _) => parse_format(Some(format), filename, options, said),
         (Some(DriverName::Filter(filter)), _) => parse_filter(filter, filename, options, said),
+        (Some(DriverName::Quorum), _) => parse_quorum(options, said),
         (None, Slot::Image) => parse_format(None, filename, options, said),
         (driver, _) => parse_protocol(driver, filename, options, said),
     }
@@ -243,6 +250,19 @@ fn parse_filter(
     let spelled = options.spelled(&["throttle-group"]);
     let group = filter.take(&mut options)?;
     Ok(NodeOptions::Filter(FilterNode { filter, group, spelled, file, generic, unknown: options }))
+}
+
+fn parse_quorum(mut options: Dict, said: &mut Said) -> Result<NodeOptions> {
+    let generic = said.generic(&mut options)?;
+    let children = quorum::take_children(&mut options)?;
+    let spelled = options.spelled(quorum::SPELLED);
+    let voting = Voting::take(&mut options, children.len())?;
+    let child = |mut child: Dict| {
+        refuse_reference(&mut child)?;
+        parse(None, child, Slot::Image, said)
+    };
+    let children = children.into_iter().map(child).collect::<Result<_>>()?;
+    Ok(NodeOptions::Quorum(QuorumNode { children, voting, spelled, generic, unknown: options }))
 }
 
 impl ImageOptions {

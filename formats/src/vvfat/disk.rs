@@ -1,22 +1,18 @@
 //! The disk's bytes: made up, but for those of files, which are read when they are asked for.
 
-use std::io::IoSlice;
-use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use journal::{
-    Allocate, Claim, Disk, DiskKind, DiskStatus, ErrorKind, Extent, ExtentKind, HostFile, HostStatus, Result,
-    Zeroing,
-};
+use journal::{HostFile, HostStatus, Result};
 
 use super::layout::{CLUSTER_SIZE, Layout};
 use super::tree::{Content, Tree};
+use crate::made_up::Bytes;
 use crate::raw::SECTOR;
 
-/// The disk.
+/// What makes them.
 #[derive(Debug)]
-pub(super) struct VvfatDisk {
+pub(super) struct DiskBytes {
     layout: Layout,
     first_sectors: Vec<u8>,
     fat: Vec<u8>,
@@ -33,13 +29,9 @@ enum Piece<'a> {
     File { node: usize, status: &'a HostStatus, at: u64 },
 }
 
-impl VvfatDisk {
+impl DiskBytes {
     pub(super) fn new(layout: Layout, first_sectors: Vec<u8>, fat: Vec<u8>, tree: Tree) -> Self {
         Self { layout, first_sectors, fat, tree, open: Mutex::new(None) }
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        u64::from(self.layout.sectors()) * SECTOR
     }
 
     /// What is at a place on the disk, and where something else begins.
@@ -88,28 +80,23 @@ impl VvfatDisk {
         *open = Some((node, Arc::clone(&file)));
         Ok(file)
     }
-
-    fn refuse(&self, op: &'static str) -> journal::Error {
-        journal::Error::new(ErrorKind::Unsupported, op, Path::new(&self.tree.path(0)), None)
-    }
 }
 
 fn from(bytes: &[u8], offset: u64) -> &[u8] {
     usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default()
 }
 
-impl Disk for VvfatDisk {
-    fn len(&self) -> Result<u64> {
-        Ok(self.size())
+impl Bytes for DiskBytes {
+    fn size(&self) -> u64 {
+        u64::from(self.layout.sectors()) * SECTOR
     }
 
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let wanted = buf.len().min(usize::try_from(self.size().saturating_sub(offset)).unwrap_or(usize::MAX));
+    fn make(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut done = 0;
-        while done < wanted {
+        while done < buf.len() {
             let at = offset + done as u64;
             let (piece, end) = self.piece(at);
-            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(wanted - done);
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(buf.len() - done);
             let part = &mut buf[done..done + len];
             match piece {
                 Piece::Bytes(bytes) => {
@@ -121,66 +108,10 @@ impl Disk for VvfatDisk {
             }
             done += len;
         }
-        Ok(wanted)
-    }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        if self.read_at(offset, buf)? == buf.len() {
-            return Ok(());
-        }
-        Err(journal::Error::new(ErrorKind::UnexpectedEnd, "read", &self.tree.path(0), Some(offset)))
-    }
-
-    fn write_vectored_at(&self, _offset: u64, _bufs: &[IoSlice<'_>]) -> Result<()> {
-        Err(self.refuse("write to"))
-    }
-
-    fn can_resize(&self) -> bool {
-        false
-    }
-
-    fn set_len(&self, _len: u64) -> Result<()> {
-        Err(self.refuse("resize"))
-    }
-
-    fn sync(&self) -> Result<()> {
         Ok(())
     }
 
-    fn allocate(&self, _range: Range<u64>, _how: Allocate) -> Result<()> {
-        Err(self.refuse("allocate in"))
-    }
-
-    fn zero(&self, _range: Range<u64>, _how: Zeroing) -> Result<()> {
-        Err(self.refuse("write to"))
-    }
-
-    fn copy_from(&self, _: u64, _: &dyn Disk, _: u64, _: u64) -> Result<u64> {
-        Err(self.refuse("copy to"))
-    }
-
-    fn extent_at(&self, offset: u64) -> Result<Extent> {
-        match self.size() {
-            size if offset < size => Ok(Extent { kind: ExtentKind::Data, end: size }),
-            _ => Ok(Extent { kind: ExtentKind::Hole, end: u64::MAX }),
-        }
-    }
-
-    fn status(&self) -> Result<DiskStatus> {
-        Ok(DiskStatus {
-            kind: DiskKind::Regular,
-            len: self.size(),
-            allocated: 0,
-            direct_alignment: None,
-            identity: (0, 0),
-            links: 1,
-            owner: 0,
-            born: 0,
-            modified: 0,
-        })
-    }
-
-    fn lock(&self, _claim: Claim) -> Result<()> {
-        Ok(())
+    fn name(&self) -> PathBuf {
+        self.tree.path(0)
     }
 }

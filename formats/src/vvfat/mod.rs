@@ -13,12 +13,13 @@ mod tree;
 
 use std::sync::Arc;
 
-use disk::VvfatDisk;
+use disk::DiskBytes;
 use journal::Disk;
 pub use layout::Medium;
 use layout::{FatType, Layout};
 use tree::Tree;
 
+use crate::made_up::{Bytes, MadeUpDisk};
 use crate::options::VvfatNode;
 use crate::{
     Driver, Format, FormatDetails, GuestOffset, Holes, HostOffset, ImageFile, Mapping, Result, Target, notice,
@@ -27,7 +28,7 @@ use crate::{
 /// A directory as a disk.
 #[derive(Debug)]
 pub(crate) struct Vvfat {
-    disk: Arc<VvfatDisk>,
+    disk: Arc<MadeUpDisk<DiskBytes>>,
 }
 
 impl Vvfat {
@@ -37,7 +38,7 @@ impl Vvfat {
         let tree = Tree::look(&layout, &options.directory, options.label)?;
         let first_sectors = boot::first_sectors(&layout, options.label);
         let fat = fat::table(&layout, &tree);
-        Ok(Self { disk: Arc::new(VvfatDisk::new(layout, first_sectors, fat, tree)) })
+        Ok(Self { disk: Arc::new(MadeUpDisk(DiskBytes::new(layout, first_sectors, fat, tree))) })
     }
 
     /// Whether there can be such a disk; what QEMU warns of is told.
@@ -55,7 +56,7 @@ impl Driver for Vvfat {
     }
 
     fn virtual_size(&self) -> u64 {
-        self.disk.size()
+        self.disk.0.size()
     }
 
     fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use formats::options::filter::Filter;
 use formats::shown::shown;
-use formats::{Below, Error, FileNode, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw};
+use formats::{Below, Child, Error, FileNode, Image, OpenContext, OpenFlags, Result, SnapshotInfo, raw};
 
 use super::snapshot;
 use crate::ImageName;
@@ -110,11 +110,12 @@ fn metadata_only(flags: OpenFlags) -> OpenFlags {
 fn image_info(image: &Image) -> Result<NodeInfo> {
     let details = image.driver().details()?;
     let is_bare_file = image.children().is_empty() && is_file(image.driver_name());
-    let is_on_nothing = is_made_up(lowest_driver(image));
-    // Extents come first, the last one before the others.
-    let extents = image.children().iter().rev().filter(|child| child.is_extent());
-    let children = extents
-        .chain(image.children().iter().filter(|child| !child.is_extent()))
+    let is_on_nothing = is_made_up(lowest_driver(image)) || image.driver_name() == "quorum";
+    // What there are many of comes first, the last one before the others.
+    let is_numbered = |child: &&Child| child.role.contains('.');
+    let numbered = image.children().iter().rev().filter(is_numbered);
+    let children = numbered
+        .chain(image.children().iter().filter(|child| !is_numbered(child)))
         .map(|child| Ok(ChildInfo { role: child.role.clone(), node: below_info(&child.below)? }))
         .collect::<Result<Vec<_>>>()?;
     let (actual_size, cluster_size) = (actual_size(image, &children), cluster_size_below(image, &children));
@@ -187,7 +188,8 @@ fn actual_size(image: &Image, children: &[ChildInfo]) -> Option<u64> {
 
 /// Raw images have the clusters of what they lie in.
 fn cluster_size_below(image: &Image, children: &[ChildInfo]) -> Option<u64> {
-    let child = children.first().filter(|_| image.format() == formats::Format::Raw)?;
+    let child =
+        children.first().filter(|child| image.format() == formats::Format::Raw && child.role == "file")?;
     child.node.cluster_size
 }
 

@@ -28,6 +28,7 @@ mod overlays;
 mod parallels;
 mod qcow;
 mod qed;
+mod quorum;
 mod rebase;
 mod repair;
 mod resize;
@@ -111,6 +112,7 @@ fn cases() -> Vec<Case> {
         qcow::cases,
         qed::cases,
         filters::cases,
+        quorum::cases,
         blockopts::cases,
         options::cases,
         create::cases,
