@@ -61,7 +61,6 @@ impl NewFiles for Drafts<'_> {
         }
         let Some(name) = self.backing_name() else { return Ok(None) };
         let flags = OpenFlags { backing: false, ..OpenFlags::READ };
-        let format = self.request.options.text("backing_fmt").map(String::from_utf8_lossy);
-        open_new_backing(self.context, &name, format.as_deref(), flags).map(|image| Some(Arc::new(image)))
+        open_new_backing(self.context, &name, None, flags).map(|image| Some(Arc::new(image)))
     }
 }
