@@ -12,7 +12,7 @@ use testkit::judge::{Judge, Opinion};
 use crate::broken::{BrokenFs, Layer, Rule};
 use crate::meddle::ELSEWHERE;
 use crate::place::{FAULTS, Injected, Place};
-use crate::scenario::{Foreign, Scenario};
+use crate::scenario::{Foreign, Scenario, Watched};
 use crate::tally::Tally;
 
 /// How much of a scenario is looked at.
@@ -101,6 +101,8 @@ pub struct Explorer<'a> {
     /// What the images are before, and after.
     pub old: Vec<Opinion>,
     pub new: Vec<Opinion>,
+    /// The images whose own files are different afterwards.
+    pub changed: Vec<Watched>,
     /// The names that may be there: those before, and those after.
     names: BTreeSet<PathBuf>,
     /// A rule that the files break under the command, to see whether that shows.
@@ -118,6 +120,7 @@ impl<'a> Explorer<'a> {
             judges: scenario.judges(),
             old: Vec::new(),
             new: Vec::new(),
+            changed: Vec::new(),
             names: scenario.before.names().map(Path::to_owned).collect(),
             broken: None,
             seen: HashSet::new(),
@@ -134,6 +137,8 @@ impl<'a> Explorer<'a> {
             .map_err(|error| explorer.failure(Promise::Recoverable, &start, reason(error)))?;
         let after = fs.freeze();
         explorer.new = explorer.opinions(&after);
+        let is_changed = |image: &&Watched| !image.is_same_in(&scenario.before, &after);
+        explorer.changed = scenario.images.iter().filter(is_changed).cloned().collect();
         explorer.names.extend(after.names().map(Path::to_owned));
         for opinion in explorer.new.clone().into_iter().flatten() {
             if let Some(objection) = opinion.map_or_else(Some, |verdict| verdict.objection()) {
@@ -315,6 +320,7 @@ impl<'a> Explorer<'a> {
 
     /// Recovers, and looks at what is there then.
     pub fn look(&mut self, fs: &SimFs, place: &Place, ended: Ended) -> Result<Side, Failure> {
+        self.meet_each(&fs.freeze(), place)?;
         let recovered = self.recover(fs);
         recovered.map_err(|error| self.failure(Promise::Recoverable, place, reason(error)))?;
         let tree = fs.freeze();
@@ -378,7 +384,7 @@ impl<'a> Explorer<'a> {
         Ok(())
     }
 
-    fn torn(&self, found: &[Opinion], place: &Place) -> Failure {
+    pub fn torn(&self, found: &[Opinion], place: &Place) -> Failure {
         let mut promise = Promise::Atomic;
         let mut parts = Vec::new();
         for (index, opinion) in found.iter().enumerate() {

@@ -15,6 +15,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod alone;
 mod broken;
 mod careful;
 mod damage;
