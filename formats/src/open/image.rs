@@ -224,7 +224,8 @@ impl Opener<'_> {
         };
         let open_data_file = |filename: &[u8]| {
             self.pass_gate(&children, "data-file", filename)?;
-            open(Some(&full_name(&children, filename)), Dict::default())
+            // Unlike that of a backing image, QEMU takes it as it is, wherever the image stands.
+            open(Some(OsStr::from_bytes(filename)), Dict::default())
         };
         let request = OpenRequest {
             flags: &self.flags,

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use formats::{Error, Format, Image, OpenContext, OpenFlags, Result, options::name, probe};
+use formats::{Error, Format, Image, OpenContext, OpenFlags, Result, probe};
 use journal::{DiskKind, Fs, OpenOptions};
 
 use crate::ImageName;
@@ -170,7 +170,7 @@ fn needs(context: &OpenContext<'_>, path: &Path, image: &Image) -> Vec<Need> {
     }
     let details = image.driver().details().ok().and_then(|details| details.specific);
     if let Some(name) = details.as_ref().and_then(|details| details["data"]["data-file"].as_str())
-        && let Some(path) = resolve(&name::relative_to(path.as_os_str(), OsStr::new(name)))
+        && let Some(path) = resolve(OsStr::new(name))
     {
         needs.push(Need { role: Role::DataFile, name: name.into(), format: Some("raw".to_owned()), path });
     }

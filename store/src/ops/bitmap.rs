@@ -58,9 +58,10 @@ impl Action {
 impl ChangeBitmap {
     /// Does it.
     pub fn run(&self, context: &OpenContext<'_>) -> Result<()> {
-        let flags = OpenFlags { access: Access::Write, ..OpenFlags::READ };
-        let image = self.image.open(context, flags)?;
-        let source = self.source.as_ref().map(|name| name.open(context, OpenFlags::READ)).transpose()?;
+        // What is behind an image has no part in its bitmaps.
+        let read = OpenFlags { backing: false, ..OpenFlags::READ };
+        let image = self.image.open(context, OpenFlags { access: Access::Write, ..read })?;
+        let source = self.source.as_ref().map(|name| name.open(context, read)).transpose()?;
         for action in &self.actions {
             self.act(action, &image, source.as_ref())
                 .context(|| format!("Operation {} on bitmap {} failed", action.name(), self.name))?;

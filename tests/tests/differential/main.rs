@@ -9,12 +9,14 @@ mod amend;
 mod bench;
 mod bitmap;
 mod blockopts;
+mod broken;
 mod check;
 mod commit;
 mod compare;
 mod convert;
 mod create;
 mod dd;
+mod directories;
 mod encrypted;
 mod filters;
 mod foreign;
@@ -114,10 +116,12 @@ fn cases() -> Vec<Case> {
         filters::cases,
         quorum::cases,
         blockopts::cases,
+        broken::cases,
         options::cases,
         create::cases,
         convert::cases,
         dd::cases,
+        directories::cases,
         info::cases,
         map::cases,
         check::cases,
