@@ -8,7 +8,7 @@ use journal::{Disk, DiskKind, Zeroing};
 use crate::create::{Preallocation, extend};
 use crate::error::ResultExt;
 use crate::options::RawOptions;
-use crate::resize::Remainder;
+use crate::resize::{Fit, Remainder};
 use crate::{
     Allocation, Driver, Durability, Error, ErrorKind, Format, FormatDetails, GuestOffset, Holes, HostOffset,
     ImageFile, Mapping, NewSize, Resize, Result, Target, Writer,
@@ -174,9 +174,10 @@ impl Raw {
                 "Preallocation mode '{mode}' unsupported for this non-regular file"
             )));
         }
-        if len > self.disk.len()? {
-            return Err(Error::unsupported("Cannot grow device files"));
+        match request.fit {
+            Fit::Exact if len != self.disk.len()? => Err(Error::unsupported("Cannot resize device files")),
+            Fit::AtLeast if len > self.disk.len()? => Err(Error::unsupported("Cannot grow device files")),
+            _ => Ok(Remainder::None),
         }
-        Ok(Remainder::None)
     }
 }

@@ -30,6 +30,17 @@ pub struct NewSize {
     pub preallocation: Preallocation,
     /// What is behind a new part.
     pub behind: Behind,
+    /// Whether a device, which keeps its own size, may be larger.
+    pub fit: Fit,
+}
+
+/// How a disk's size is met by something whose size cannot be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It has that size.
+    Exact,
+    /// It has that size or a larger one.
+    AtLeast,
 }
 
 /// What a backing image has where an image over it grows.
@@ -53,6 +64,11 @@ pub enum Remainder {
 }
 
 impl NewSize {
+    /// That size, nothing allocated for a new part and nothing behind it.
+    pub fn plain(size: u64, fit: Fit) -> Self {
+        Self { size, preallocation: Preallocation::Off, behind: Behind::Nothing, fit }
+    }
+
     /// Refuses sizes that no disk of any format can have.
     pub fn check_range(&self) -> Result<()> {
         if self.size > i64::MAX as u64 {

@@ -6,7 +6,7 @@ mod simulated;
 
 use formats::create::Preallocation;
 use formats::engine::{self, Write};
-use formats::resize::{Behind, Remainder};
+use formats::resize::{Behind, Fit, Remainder};
 use formats::{Finding, Format, Image, NewSize, Result};
 use journal::sim::CrashPlan;
 use journal::{Fs, SimFs};
@@ -35,7 +35,7 @@ fn open(fs: &dyn Fs, format: Format) -> Result<Image> {
 
 fn resize(image: &Image, size: u64, preallocation: Preallocation, behind: Behind) -> Result<Remainder> {
     let resizer = image.driver().writer().unwrap().resizer().unwrap();
-    resizer.resize(&NewSize { size, preallocation, behind })
+    resizer.resize(&NewSize { preallocation, behind, ..NewSize::plain(size, Fit::Exact) })
 }
 
 fn grow(fs: &dyn Fs, format: Format, size: u64) -> Result<()> {

@@ -1,7 +1,8 @@
 //! `amend`: other features of an image.
 
 use formats::amend::{AmendRequest, Force};
-use formats::create::{CreateOptions, OptionList, OptionTable, Preallocation};
+use formats::create::{CreateOptions, OptionList, OptionTable};
+use formats::resize::{Fit, NewSize};
 use formats::{Amend, Durability, Error, Format, Image, OpenContext, Result, Writer};
 
 use super::resize;
@@ -53,7 +54,7 @@ impl AmendPlan<'_> {
         amender.add(&amendment)?;
         tell(1);
         if let Some(size) = amendment.size {
-            resize::apply(image, writer, size, Preallocation::Off)?;
+            resize::apply(image, writer, NewSize::plain(size, Fit::Exact))?;
         }
         tell(2);
         amender.remove(&amendment)?;

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use formats::create::Preallocation;
+use formats::resize::{Fit, NewSize};
 use formats::shown::shown;
 use formats::{Compressing, Durability, Error, ErrorKind, Image, OpenContext, OpenFlags, Result, Writer};
 
@@ -132,7 +132,7 @@ fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -
     let target = writer(base)?;
     let old_size = base.virtual_size();
     if old_size < top.virtual_size() {
-        resize::apply(base, target, top.virtual_size(), Preallocation::Off)?;
+        resize::apply(base, target, NewSize::plain(top.virtual_size(), Fit::AtLeast))?;
     }
     let copy = Copy {
         sources: std::slice::from_ref(top),

@@ -2,7 +2,7 @@
 
 use formats::create::Preallocation;
 use formats::engine::{self, Write};
-use formats::resize::{Behind, NewSize, Remainder};
+use formats::resize::{Behind, Fit, NewSize, Remainder};
 use formats::{Durability, Error, Image, Result, Writer};
 use journal::Zeroing;
 
@@ -54,24 +54,20 @@ impl ResizePlan {
     /// Changes the size of an image that was opened for writing.
     pub fn run(&self, image: &Image) -> Result<()> {
         let writer = writer(image)?;
-        apply(image, writer, self.new, self.preallocation)?;
+        let request = NewSize { preallocation: self.preallocation, ..NewSize::plain(self.new, Fit::Exact) };
+        apply(image, writer, request)?;
         writer.commit(Durability::Durable)
     }
 }
 
 /// Changes the size; nothing is committed.
-pub(crate) fn apply(
-    image: &Image,
-    writer: &dyn Writer,
-    size: u64,
-    preallocation: Preallocation,
-) -> Result<()> {
+pub(crate) fn apply(image: &Image, writer: &dyn Writer, request: NewSize) -> Result<()> {
     let no_resize = || Error::unsupported("Image format driver does not support resize");
     let resizer = writer.resizer().ok_or_else(no_resize)?;
     let old = image.virtual_size();
-    let covered = image.backing().is_some_and(|backing| backing.virtual_size() > old) && size > old;
+    let covered = image.backing().is_some_and(|backing| backing.virtual_size() > old) && request.size > old;
     let behind = if covered { Behind::Bytes } else { Behind::Nothing };
-    let request = NewSize { size, preallocation, behind };
+    let request = NewSize { behind, ..request };
     request.check_range()?;
     let range = match resizer.resize(&request)? {
         Remainder::None => return Ok(()),

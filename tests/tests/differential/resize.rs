@@ -153,6 +153,8 @@ fn lines() -> Vec<Case> {
         "resize --shrink a.qcow2 -1M",
         "resize a.qcow2 -1M --shrink",
         "resize -1M a.qcow2",
+        "resize -f raw /dev/null 1M",
+        "resize -f raw /dev/null 0",
         "resize a.qcow2 -1M -2M",
         "resize --shrink a.qcow2 -- -1M",
         "resize a.qcow2 -.5M",

@@ -10,7 +10,7 @@ use crate::error::ResultExt;
 use crate::qcow2::entry::{ClusterKind, L1Entry, Ownership};
 use crate::qcow2::geometry::{TABLE_ENTRY_SIZE, Version};
 use crate::qcow2::header::MAX_L1_SIZE;
-use crate::resize::{Behind, NewSize, Remainder};
+use crate::resize::{Behind, Fit, NewSize, Remainder};
 use crate::{Error, ErrorKind, GuestOffset, HostOffset, Result};
 
 impl Session {
@@ -58,8 +58,7 @@ impl Session {
 
     /// Whether the disk may have that size.
     pub(super) fn check_size(&self, size: u64) -> Result<()> {
-        let request = NewSize { size, preallocation: Preallocation::Off, behind: Behind::Nothing };
-        request.check_range()?;
+        NewSize::plain(size, Fit::Exact).check_range()?;
         if !size.is_multiple_of(512) {
             return Err(Error::invalid("The new size must be a multiple of 512"));
         }
