@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use journal::{Allocate, Claim, Disk, DiskKind, DiskStatus, ErrorKind, Extent, ExtentKind, Result, Zeroing};
+use journal::{Allocate, Claim, Disk, DiskStatus, ErrorKind, Extent, ExtentKind, Result, Zeroing};
 
 /// What makes the bytes.
 pub(crate) trait Bytes: Debug + Send + Sync {
@@ -84,17 +84,7 @@ impl<B: Bytes> Disk for MadeUpDisk<B> {
     }
 
     fn status(&self) -> Result<DiskStatus> {
-        Ok(DiskStatus {
-            kind: DiskKind::Regular,
-            len: self.0.size(),
-            allocated: 0,
-            direct_alignment: None,
-            identity: (0, 0),
-            links: 1,
-            owner: 0,
-            born: 0,
-            modified: 0,
-        })
+        Ok(DiskStatus::without_file(self.0.size()))
     }
 
     fn lock(&self, _claim: Claim) -> Result<()> {

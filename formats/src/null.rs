@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::path::Path;
 
-use journal::{Allocate, Claim, Disk, DiskKind, DiskStatus, ErrorKind, Extent, ExtentKind, Result, Zeroing};
+use journal::{Allocate, Claim, Disk, DiskStatus, ErrorKind, Extent, ExtentKind, Result, Zeroing};
 
 /// A disk that keeps nothing.
 #[derive(Debug)]
@@ -77,17 +77,7 @@ impl Disk for NullDisk {
     }
 
     fn status(&self) -> Result<DiskStatus> {
-        Ok(DiskStatus {
-            kind: DiskKind::Regular,
-            len: self.len,
-            allocated: 0,
-            direct_alignment: None,
-            identity: (0, 0),
-            links: 1,
-            owner: 0,
-            born: 0,
-            modified: 0,
-        })
+        Ok(DiskStatus::without_file(self.len))
     }
 
     fn lock(&self, _claim: Claim) -> Result<()> {

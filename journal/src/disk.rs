@@ -225,6 +225,23 @@ pub struct DiskStatus {
     pub modified: u64,
 }
 
+impl DiskStatus {
+    /// That of `len` bytes which are in no file.
+    pub fn without_file(len: u64) -> Self {
+        Self {
+            kind: DiskKind::Regular,
+            len,
+            allocated: 0,
+            direct_alignment: None,
+            identity: (0, 0),
+            links: 1,
+            owner: 0,
+            born: 0,
+            modified: 0,
+        }
+    }
+}
+
 /// Kinds of file that can hold an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskKind {

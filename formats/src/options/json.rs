@@ -244,7 +244,7 @@ fn unescape(quoted: &[u8]) -> Result<Vec<u8>, JsonError> {
     Ok(bytes)
 }
 
-/// Decodes `\uXXXX`, or a pair of them; returns how many bytes of the text that took.
+/// Decodes an escape of four hexadecimal digits, or a pair of them; returns how many bytes of the text that took.
 fn unicode_escape(text: &[u8], bytes: &mut Vec<u8>) -> Result<usize, JsonError> {
     let refuse = || {
         let end = text.len().min(6);

@@ -329,7 +329,7 @@ fn try_names<T>(name: &OsStr, mut make: impl FnMut(&OsStr) -> SysResult<T>) -> S
     Err(Errno::EXIST)
 }
 
-/// `.NAME.tximg-XXXXXX`, with the name cut short where it would not fit.
+/// `.NAME.tximg-` and characters drawn by lot, with the name cut short where it would not fit.
 fn hidden_name(name: &OsStr) -> OsString {
     const DIGITS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     const ENDING: &[u8] = b".tximg-";

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     };
     let outcome = images(&corpus)
         .and_then(|()| bundles(&corpus))
+        .and_then(|()| luks2(&corpus))
         .and_then(|()| options(&corpus))
         .and_then(|()| codec(&corpus));
     match outcome {
@@ -93,6 +94,17 @@ fn bundles(corpus: &Path) -> io::Result<()> {
 <Snapshots><TopGUID>{aa}</TopGUID><Shot><GUID>{aa}</GUID>
 <ParentGUID>{00000000-0000-0000-0000-000000000000}</ParentGUID></Shot></Snapshots></Parallels_disk_image>"#;
     put(corpus, "prl_xml", "bundle", descriptor.as_bytes())
+}
+
+/// The JSON area of a LUKS volume of version 2.
+fn luks2(corpus: &Path) -> io::Result<()> {
+    let area = r#"{"keyslots":{"0":{"type":"luks2","key_size":64,"af":{"type":"luks1","stripes":4000,"hash":"sha256"},
+"area":{"type":"raw","offset":"32768","size":"258048","encryption":"aes-xts-plain64","key_size":64},
+"kdf":{"type":"argon2id","time":4,"memory":1048576,"cpus":4,"salt":"AAAA"}}},"tokens":{},
+"segments":{"0":{"type":"crypt","offset":"16777216","size":"dynamic","iv_tweak":"0","encryption":"aes-xts-plain64","sector_size":512}},
+"digests":{"0":{"type":"pbkdf2","keyslots":["0"],"segments":["0"],"hash":"sha256","iterations":1000,"salt":"AAAA","digest":"AAAA"}},
+"config":{"json_size":"12288","keyslots_size":"16744448"}}"#;
+    put(corpus, "luks2", "area", area.as_bytes())
 }
 
 fn options(corpus: &Path) -> io::Result<()> {
