@@ -3,7 +3,7 @@
 use crate::create::CreateOptions;
 use crate::registry::NewFiles;
 use crate::windows_name::WindowsName;
-use crate::{BackingReference, DiskIdentity, Error, Format, Result};
+use crate::{BackingReference, DiskIdentity, Driver, Error, Format, Result};
 
 /// The disk that a new one is to stand on.
 #[derive(Debug)]
@@ -58,6 +58,20 @@ impl ParentChange {
         }
         self.name = Some(WindowsName::new(&reference.name)?);
         Ok(())
+    }
+}
+
+/// Refuses what stands behind a disk if it can be told that the disk was not put on that.
+pub(crate) fn require_parent(backing: &dyn Driver, is_it: impl FnOnce(&DiskIdentity) -> bool) -> Result<()> {
+    match backing.identity()? {
+        Some(identity) if !is_it(&identity) => {
+            let error = Error::corrupt("The parent is not the disk that this one was made from");
+            Err(error.with_hint(
+                "It is another disk, or was written since. To take it for the right one all the same, use \
+                 'rebase -u'.",
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -54,9 +54,11 @@ pub trait Driver: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Tells the driver what stands behind its image.
-    fn stand_on(&mut self, backing: &dyn Driver) {
+    /// Tells the driver what stands behind its image. Fails where nothing of it may be read, because the
+    /// image was put on something else.
+    fn stand_on(&mut self, backing: &dyn Driver) -> Result<()> {
         let _ = backing;
+        Ok(())
     }
 
     /// Whether what the image does not hold may be read from what it stands on.

@@ -102,8 +102,8 @@ impl<D: Grow> Driver for Resizable<D> {
         self.now().identity()
     }
 
-    fn stand_on(&mut self, backing: &dyn Driver) {
-        self.image.stand_on(backing);
+    fn stand_on(&mut self, backing: &dyn Driver) -> Result<()> {
+        self.image.stand_on(backing)
     }
 
     fn trust_backing(&self) -> Result<()> {

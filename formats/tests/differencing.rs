@@ -144,13 +144,76 @@ fn a_vhdx_disk_says_which_content_its_parent_has() {
     };
     write(BASE, 6);
     assert!(!knows_parent(&fs));
+    assert!(is_refused(&fs, Format::Vhdx));
+    transact(&fs, |fs| adopt(fs, Format::Vhdx));
+    assert!(knows_parent(&fs) && !is_refused(&fs, Format::Vhdx));
+    // Another name for the parent leaves those that stand on the image where they are.
+    let id = content_id(&fs.bytes(IMAGE).unwrap()).to_vec();
+    let reference = BackingReference { name: BASE.into(), format: Some("vhdx".to_owned()) };
     transact(&fs, |fs| {
-        let base = simulated::open(fs, BASE, Format::Vhdx, OpenFlags::READ).unwrap();
         let image = open(fs, Format::Vhdx);
-        writer(&image).follow(base.driver());
+        writer(&image).overlay().unwrap().set_backing(Some(&reference))?;
         commit(&image)
     });
-    assert!(knows_parent(&fs));
+    assert_eq!(content_id(&fs.bytes(IMAGE).unwrap()), id);
+}
+
+const ALONE: OpenFlags = OpenFlags { backing: false, ..OpenFlags::READ };
+
+/// Whether a disk's parent is refused, while the disk alone is not.
+fn is_refused(fs: &SimFs, format: Format) -> bool {
+    simulated::open(fs, IMAGE, format, ALONE).unwrap();
+    match simulated::open(fs, IMAGE, format, WRITE) {
+        Ok(_) => false,
+        Err(error) => {
+            let report = error.report();
+            assert!(report.contains("not the disk that this one was made from"), "{report}");
+            true
+        }
+    }
+}
+
+/// Takes what is there for the parent.
+fn adopt(fs: &dyn Fs, format: Format) -> Result<()> {
+    let base = simulated::open(fs, BASE, format, OpenFlags::READ)?;
+    let image = simulated::open(fs, IMAGE, format, OpenFlags { backing: false, ..WRITE })?;
+    writer(&image).follow(base.driver());
+    commit(&image)
+}
+
+#[test]
+fn another_disk_in_the_parents_place_is_refused() {
+    for format in FORMATS {
+        let fs = new(format);
+        assert!(!is_refused(&fs, format));
+        let (old, _) = found(&fs, format);
+        let other = simulated::image(format, options_of_base(format), SIZE, 4 * MIB);
+        fs.add_file(BASE, &other.bytes(IMAGE).unwrap());
+        fs.settle();
+        assert!(is_refused(&fs, format));
+        // Whatever happens to the power, it is the parent or it is not.
+        let found_alone = |fs: &SimFs| {
+            let transaction = begin(fs);
+            match simulated::open(&transaction, IMAGE, format, OpenFlags::READ) {
+                Ok(image) => content(&image),
+                Err(_) => Vec::new(),
+            }
+        };
+        let new = cut_power(format.name(), &fs, PLAN, |fs| adopt(fs, format), found_alone);
+        assert!(new != old && new[4 * MIB as usize + 700] == 1);
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_say_which_its_parent_is_is_read() {
+    let fs = new(Format::Vpc);
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    bytes[0x228..0x238].fill(0);
+    fs.add_file(IMAGE, &bytes);
+    assert!(!is_refused(&fs, Format::Vpc));
+    bytes[0x228] = 1;
+    fs.add_file(IMAGE, &bytes);
+    assert!(is_refused(&fs, Format::Vpc));
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn create_registered(
     };
     let drafts = files.into_drafts();
     if let Some(backing) = &request.backing {
-        driver.stand_on(backing.driver());
+        driver.stand_on(backing.driver())?;
     }
     let image = Image::new(shown(request.target.as_ref()), driver, request.backing);
     Ok(NewImage { image, drafts })

@@ -278,7 +278,7 @@ impl Opener<'_> {
             }
         };
         if let Some(backing) = &backing {
-            driver.stand_on(backing.driver());
+            driver.stand_on(backing.driver())?;
         }
         if matches!(
             options.format,

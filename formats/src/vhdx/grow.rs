@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zerocopy::little_endian::U64;
 
 use super::bat::Block;
-use super::header::{MIB, Region, move_block_table};
+use super::header::{Content, MIB, Region, move_block_table};
 use super::metadata::{MAX_SIZE, Metadata, write_size};
 use super::{Refusal, Vhdx, write_headers};
 use crate::paged_table::PagedTable;
@@ -35,7 +35,7 @@ impl Grow for Vhdx {
         write_size(&*self.in_place, self.metadata_region, size)
             .map_err(|refusal| refusal.into_error(&self.name))?;
         let (header, index) = old.header();
-        write_headers(&*self.in_place, &header.next(header.log_guid), index)?;
+        write_headers(&*self.in_place, &header.next(header.log_guid, Content::Other), index)?;
         self.reopened()
     }
 }

@@ -71,12 +71,16 @@ impl Header {
         }
     }
 
-    /// The next one, of a file whose content is changed.
-    pub fn next(&self, log_guid: Guid) -> Self {
+    /// The next one, of a file that is changed.
+    pub fn next(&self, log_guid: Guid, content: Content) -> Self {
+        let data_write = match content {
+            Content::Same => self.data_write,
+            Content::Other => crate::uuid::random(),
+        };
         Self {
             sequence: self.sequence.get().wrapping_add(1).into(),
             file_write: crate::uuid::random(),
-            data_write: crate::uuid::random(),
+            data_write,
             log_guid,
             ..*self
         }
@@ -129,6 +133,15 @@ pub fn read_headers(disk: &dyn Disk) -> Result<(Header, usize), Refusal> {
         return Err(Refusal::Invalid);
     }
     Ok((header, index))
+}
+
+/// Whether a guest finds on the disk what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// It does: differencing disks stay those of this one.
+    Same,
+    /// It does not.
+    Other,
 }
 
 /// Where something is in the file.

@@ -26,12 +26,13 @@ use zerocopy::little_endian::U64;
 
 use self::bat::Block;
 use self::check::{Listener, Table};
-use self::header::{FILE_SIGNATURE, HEADER_OFFSETS, Header, Region, RegionTable, read_headers};
+use self::header::{Content, FILE_SIGNATURE, HEADER_OFFSETS, Header, Region, RegionTable, read_headers};
 use self::metadata::{MAX_SIZE, Metadata};
-use self::parent::Locator;
+use self::parent::{Locator, Parent};
 use self::regions::Regions;
 use self::replay::{Replay, Replayed};
 use self::writer::State;
+use crate::differencing::require_parent;
 use crate::paged_table::{PAGE_ENTRIES, PagedTable};
 use crate::registry::{Creation, Registered, Source};
 use crate::resizable::Resizable;
@@ -61,7 +62,7 @@ pub struct Vhdx {
     metadata: Metadata,
     regions: Regions,
     /// The disk that this one stands on.
-    parent: Option<BackingReference>,
+    parent: Option<Parent>,
     state: Mutex<State>,
     /// Whether a log has been replayed into the file.
     was_replayed: bool,
@@ -151,7 +152,7 @@ impl Vhdx {
         let state = Mutex::new(State::new(header, index));
         let flags = *flags;
         let parent = match metadata.parent_locator {
-            Some(at) => Some(Locator::read(&*in_place, metadata_region.offset + u64::from(at))?.reference()?),
+            Some(at) => Some(Locator::read(&*in_place, metadata_region.offset + u64::from(at))?.parent()?),
             None => None,
         };
         let image = Self {
@@ -229,7 +230,7 @@ fn needs_replay(name: &str) -> Error {
 /// Replays a log into the file, and says so in the headers. The one that counts then.
 fn write_back(replay: &Replay, disk: &dyn Disk, header: &Header, index: usize) -> Result<Header> {
     replay.apply(disk)?;
-    let next = header.next([0; 16]);
+    let next = header.next([0; 16], Content::Same);
     write_headers(disk, &next, index)?;
     Ok(next.following())
 }
@@ -281,7 +282,12 @@ impl Driver for Vhdx {
     }
 
     fn backing(&self) -> Option<&BackingReference> {
-        self.parent.as_ref()
+        self.parent.as_ref().map(|parent| &parent.reference)
+    }
+
+    fn stand_on(&mut self, backing: &dyn Driver) -> Result<()> {
+        let parent = self.parent.as_ref();
+        parent.map_or(Ok(()), |parent| require_parent(backing, |identity| parent.is(identity)))
     }
 
     /// The parent's content, which has another identity whenever it is changed.

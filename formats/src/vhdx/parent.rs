@@ -8,7 +8,7 @@ use super::Refusal;
 use super::header::{Guid, guid};
 use crate::differencing::{NewParent, ParentChange};
 use crate::windows_name::{WindowsName, absolute, decode_bytes, encode_bytes, with_slashes};
-use crate::{BackingReference, Format, uuid};
+use crate::{BackingReference, DiskIdentity, Format, uuid};
 
 /// A parent that is a VHDX image, too.
 const VHDX_PARENT: Guid = guid(0xb04a_efb7, 0xd19e, 0x4a81, 0xb789_25b8_e944_5913);
@@ -43,6 +43,23 @@ struct RawEntry {
     value_offset: U32,
     key_length: U16,
     value_length: U16,
+}
+
+/// The disk that an image stands on.
+#[derive(Debug)]
+pub(super) struct Parent {
+    /// What it is called.
+    pub(super) reference: BackingReference,
+    /// The contents that it may have, as they are written.
+    linkages: Vec<String>,
+}
+
+impl Parent {
+    /// Whether a disk is the parent, as far as can be told.
+    pub(super) fn is(&self, identity: &DiskIdentity) -> bool {
+        let found = linkage(identity.id);
+        self.linkages.is_empty() || self.linkages.iter().any(|known| known.eq_ignore_ascii_case(&found))
+    }
 }
 
 /// What an image says of its parent.
@@ -105,8 +122,15 @@ impl Locator {
         self.entries.iter().rev().find(|(other, _)| other == key).map(|(_, value)| value.as_str())
     }
 
+    /// The parent.
+    pub(super) fn parent(&self) -> Result<Parent, Refusal> {
+        let linkages = [LINKAGE, OTHER_LINKAGE].into_iter().filter_map(|key| self.find(key));
+        let linkages = linkages.map(|known| known.trim().to_owned()).collect();
+        Ok(Parent { reference: self.reference()?, linkages })
+    }
+
     /// The parent as it is named.
-    pub(super) fn reference(&self) -> Result<BackingReference, Refusal> {
+    fn reference(&self) -> Result<BackingReference, Refusal> {
         let relative = self.find(RELATIVE).map(with_slashes);
         let name = relative.or_else(|| self.find(ABSOLUTE).map(absolute)).filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Refusal::said("The differencing disk does not name its parent"))?;
@@ -160,6 +184,15 @@ mod tests {
         assert_eq!(read.reference().unwrap().name, b"../base.vhdx");
         assert_eq!(read.find(LINKAGE), Some("{2dc27766-f623-4200-9d64-115e9bfd4a08}"));
         assert_eq!(read.find("other"), Some("kept"));
+        let (parent, other) = (read.parent().unwrap(), DiskIdentity { id: [7; 16], ..identity });
+        assert!(parent.is(&identity) && !parent.is(&other));
+        let mut merging = read.clone();
+        merging.entries.push((OTHER_LINKAGE.to_owned(), linkage([7; 16]).to_uppercase()));
+        let parent = merging.parent().unwrap();
+        assert!(parent.is(&identity) && parent.is(&other));
+        let mut silent = read.clone();
+        silent.entries.retain(|(key, _)| key != LINKAGE);
+        assert!(silent.parent().unwrap().is(&other));
         let mut moved = read;
         let name = Some(WindowsName::new(b"/new.vhdx").unwrap());
         moved.apply(&ParentChange { name, identity: None });

@@ -10,7 +10,7 @@ use journal::{Disk, Zeroing};
 use zerocopy::little_endian::U64;
 
 use super::bat::Block;
-use super::header::{Guid, Header, MIB};
+use super::header::{Content, Guid, Header, MIB};
 use super::metadata::{parent_locator, replace_parent_locator};
 use super::parent::Locator;
 use super::{Refusal, Vhdx, write_headers};
@@ -193,6 +193,9 @@ impl Writer for Vhdx {
         let mut state = self.state();
         self.table.flush()?;
         let change = std::mem::take(&mut state.parent);
+        // Who puts the disk on another parent writes what the guest would miss of the old one.
+        let is_kept = !state.is_changed || change.name.is_some();
+        let content = if is_kept { Content::Same } else { Content::Other };
         if change.name.is_some() || change.identity.is_some() {
             self.write_parent(&change).map_err(|refusal| refusal.into_error(&self.name))?;
             state.is_changed = true;
@@ -202,7 +205,7 @@ impl Writer for Vhdx {
         }
         if std::mem::take(&mut state.is_changed) {
             let (header, index) = state.header;
-            let next = header.next(header.log_guid);
+            let next = header.next(header.log_guid, content);
             write_headers(&*self.in_place, &next, index)?;
             state.header = (next.following(), index);
             state.fresh = Bits::default();

@@ -144,8 +144,9 @@ impl Driver for Vmdk {
         Some(self.changes().identity)
     }
 
-    fn stand_on(&mut self, backing: &dyn Driver) {
+    fn stand_on(&mut self, backing: &dyn Driver) -> Result<()> {
         self.is_parent_known = backing.content_id() == Some(self.identities.1);
+        Ok(())
     }
 
     fn trust_backing(&self) -> Result<()> {

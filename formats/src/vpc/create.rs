@@ -10,7 +10,7 @@ use super::blocks::Blocks;
 use super::footer::{EPOCH, FOOTER_SIZE, Kind, NewFooter, RawFooter};
 use super::geometry::{SizeIn, of_new_disk};
 use super::header::{HEADER_SIZE, Header, RawHeader};
-use super::parent::NEW_ROOM;
+use super::parent::{NEW_ROOM, Parent};
 use super::{Layout, Vpc};
 use crate::create::{CreateOptions, Preallocation, grow};
 use crate::differencing::NewParent;
@@ -74,7 +74,8 @@ pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Resul
         }
     };
     let in_place = disk.in_place().unwrap_or_else(|| Arc::clone(&disk));
-    let parent = parent.map(|parent| parent.reference(Format::Vpc));
+    let parent =
+        parent.map(|parent| Parent { reference: parent.reference(Format::Vpc), uuid: parent.identity.id });
     Ok(Box::new(Vpc { footer, size_in: None, size, layout, parent, disk, in_place, access: Access::Write }))
 }
 

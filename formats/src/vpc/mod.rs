@@ -27,6 +27,8 @@ use self::blocks::Blocks;
 use self::footer::{FOOTER_SIZE, Kind, RawFooter};
 pub use self::geometry::SizeIn;
 use self::header::{HEADER_SIZE, Header, RawHeader};
+use self::parent::Parent;
+use crate::differencing::require_parent;
 use crate::error::ResultExt;
 use crate::options::VpcOptions;
 use crate::paged_table::PAGE_ENTRIES;
@@ -55,7 +57,7 @@ pub struct Vpc {
     size: u64,
     layout: Layout,
     /// The disk that this one stands on.
-    parent: Option<BackingReference>,
+    parent: Option<Parent>,
     /// For what goes where the committed image does not look.
     disk: Arc<dyn Disk>,
     /// For what replaces something.
@@ -100,7 +102,7 @@ impl Vpc {
             Kind::Fixed => (Layout::Fixed { room: 0 }, None),
             Kind::Dynamic => (Layout::Dynamic(Box::new(blocks)), None),
             Kind::Differencing => {
-                let parent = parent::reference(&*in_place, &raw)?;
+                let parent = Parent::read(&*in_place, &raw)?;
                 (Layout::Dynamic(Box::new(blocks.over_parent())), Some(parent))
             }
         };
@@ -210,7 +212,12 @@ impl Driver for Vpc {
     }
 
     fn backing(&self) -> Option<&BackingReference> {
-        self.parent.as_ref()
+        self.parent.as_ref().map(|parent| &parent.reference)
+    }
+
+    fn stand_on(&mut self, backing: &dyn Driver) -> Result<()> {
+        let parent = self.parent.as_ref();
+        parent.map_or(Ok(()), |parent| require_parent(backing, |identity| parent.is(identity)))
     }
 
     fn identity(&self) -> Result<Option<DiskIdentity>> {

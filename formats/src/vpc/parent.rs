@@ -19,8 +19,30 @@ const MAX_NAME: u32 = 4096;
 /// Room for the name in a new image, so that a longer one can take its place.
 pub(super) const NEW_ROOM: u64 = MAX_NAME as u64;
 
+/// The disk that a differencing one stands on.
+#[derive(Debug)]
+pub(super) struct Parent {
+    /// What it is called.
+    pub(super) reference: BackingReference,
+    /// Which disk it is; zeroes if that is not told.
+    pub(super) uuid: [u8; 16],
+}
+
+impl Parent {
+    /// The parent as the header tells of it.
+    pub(super) fn read(disk: &dyn Disk, header: &RawHeader) -> Result<Self> {
+        Ok(Self { reference: reference(disk, header)?, uuid: header.parent_uuid })
+    }
+
+    /// Whether a disk is the parent, as far as can be told. When a file was changed, which is remembered, too,
+    /// tells nothing of one that was copied.
+    pub(super) fn is(&self, identity: &DiskIdentity) -> bool {
+        [[0; 16], identity.id].contains(&self.uuid)
+    }
+}
+
 /// The parent, as the header and its locators name it (VHD specification, "Parent Locators").
-pub(super) fn reference(disk: &dyn Disk, header: &RawHeader) -> Result<BackingReference> {
+fn reference(disk: &dyn Disk, header: &RawHeader) -> Result<BackingReference> {
     let relative = locator(disk, header, RELATIVE)?.map(|name| with_slashes(&name));
     let name = match relative {
         Some(name) => Some(name),

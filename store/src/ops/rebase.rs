@@ -41,8 +41,8 @@ pub struct Rebase {
 pub enum Content {
     /// It stays the same. The new backing image is opened with these flags.
     Kept(OpenFlags),
-    /// It is whatever the new backing image makes of it; neither the old one nor the new one is
-    /// opened.
+    /// It is whatever the new backing image makes of it. The old one is not opened; nor is the new one,
+    /// but where it is to be remembered which one it was.
     Trusted,
 }
 
@@ -63,6 +63,11 @@ impl Rebase {
         self.check(&image)?;
         let opened = match (self.content, &self.onto) {
             (Content::Kept(flags), Some(name)) => Some(self.open_new(context, &image, name, flags)?),
+            // What is not there yet cannot be known.
+            (Content::Trusted, Some(name)) if image.driver().identity()?.is_some() => {
+                let flags = OpenFlags { backing: false, ..OpenFlags::READ };
+                self.open_new(context, &image, name, flags).ok()
+            }
             _ => None,
         };
         self.change_reference(&image)?;
