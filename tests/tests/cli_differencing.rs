@@ -43,7 +43,7 @@ fn another_parent_is_refused_until_it_is_taken_for_the_right_one() {
         // Alone, each of them can be looked at.
         scene.out(&format!("info -f {format} middle"));
         scene.out(&format!("info -f {format} --backing-chain top"));
-        scene.out(&format!("rebase -u -f {format} -b base -F {format} middle"));
+        scene.out(&format!("rebase --force -u -f {format} -b base -F {format} middle"));
         scene.out(&format!("compare -f {format} -F raw top other.raw"));
     }
 }
@@ -57,7 +57,7 @@ fn what_the_commands_change_is_remembered() {
         scene.out(&format!("compare -f {format} -F raw top raw"));
         scene.out(&format!("rebase -f {format} -b other -F {format} top"));
         scene.out(&format!("compare -f {format} -F raw top raw"));
-        scene.out(&format!("commit -f {format} top"));
+        scene.out(&format!("commit --force -f {format} top"));
         scene.out(&format!("compare -f {format} -F raw top raw"));
         scene.out(&format!("compare -f {format} -F raw other raw"));
     }
@@ -67,7 +67,7 @@ fn what_the_commands_change_is_remembered() {
 fn a_parent_that_is_not_there_yet_can_be_named() {
     for (format, options) in FORMATS {
         let scene = family(format, options);
-        scene.out(&format!("rebase -u -f {format} -b later -F {format} middle"));
+        scene.out(&format!("rebase --force -u -f {format} -b later -F {format} middle"));
         assert!(!scene.run(&format!("compare -f {format} -F raw top raw")).success());
         scene.out("mv base later");
         scene.out(&format!("compare -f {format} -F raw top raw"));

@@ -19,6 +19,7 @@ use crate::create::{CreateOptions, Preallocation, grow};
 use crate::paged_table::PAGE_ENTRIES;
 use crate::raw::{SECTOR, sectors};
 use crate::registry::{FurtherFile, FurtherFiles, NewFiles, Opened, OpenedFile, Source};
+use crate::resizable::Resizable;
 use crate::shown::shown;
 use crate::{Error, Format, OpenFlags, Result};
 
@@ -310,7 +311,7 @@ impl Plan {
             0 => Vmdk::assemble(source, Extents::none(self.subformat, descriptor_at))?,
             _ => Vmdk::open(source)?,
         };
-        Ok(Box::new(image))
+        Ok(Box::new(Resizable::new(image)))
     }
 }
 

@@ -92,6 +92,45 @@ pub(super) fn set_identity(text: &mut Vec<u8>, name: &[u8], value: u32) -> Optio
     Some(())
 }
 
+/// Gives the extent of that number, counted from 0, another length in sectors.
+pub(super) fn set_extent_length(text: &mut Vec<u8>, number: usize, sectors: u64) -> Option<()> {
+    let mut behind = 0;
+    let lines = text.split(|&byte| byte == b'\n').map(|line| {
+        behind += line.len() + 1;
+        (line, behind - 1)
+    });
+    let mut extents = lines.filter(|(line, _)| matches!(extent(line), Ok(Some(_))));
+    let (line, end) = extents.nth(number)?;
+    let (_, rest) = word(line)?;
+    let start = end - rest.len();
+    set_number(text, start, sectors)
+}
+
+/// Has the disk's geometry tell its size in bytes, if there is one.
+pub(super) fn set_cylinders(text: &mut Vec<u8>, size: u64) -> Option<()> {
+    let value = |name: &[u8]| {
+        let rest = after(text, name)?.iter().skip_while(|&&byte| byte != b'"').skip(1);
+        let digits: Vec<u8> = rest.copied().take_while(u8::is_ascii_digit).collect();
+        std::str::from_utf8(&digits).ok()?.parse::<u64>().ok().filter(|&value| value != 0)
+    };
+    let heads = value(b"ddb.geometry.heads")?;
+    let cylinder = heads.checked_mul(value(b"ddb.geometry.sectors")?)?.checked_mul(512)?;
+    value(b"ddb.geometry.cylinders")?;
+    let rest = after(text, b"ddb.geometry.cylinders")?;
+    let start = text.len() - rest.len() + rest.iter().position(|&byte| byte == b'"')? + 1;
+    set_number(text, start, size / cylinder)
+}
+
+/// Puts another number in the place of the one that begins there, behind blanks.
+fn set_number(text: &mut Vec<u8>, at: usize, value: u64) -> Option<()> {
+    let rest = text.get(at..)?;
+    let start = text.len() - rest.trim_ascii_start().len();
+    let (_, behind) = number(rest)?;
+    let end = text.len() - behind.len();
+    text.splice(start..end, value.to_string().into_bytes());
+    Some(())
+}
+
 /// How an extent lies in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExtentKind {
@@ -226,6 +265,32 @@ mod tests {
         for line in ["RW x FLAT \"x\" 1", "RW 8 FLAT x 1", "RW 8 ZERO \"x\"", "rw 8 FLAT \"x\" 1", "RW 8", ""]
         {
             assert_eq!(extents(line.as_bytes()).unwrap(), [], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_replaced_alone() {
+        let mut text = TEXT.to_vec();
+        set_extent_length(&mut text, 1, 123_456).unwrap();
+        let found = extents(&text).unwrap();
+        assert_eq!((found[0].sectors, found[1].sectors, found[1].offset), (4_194_304, 123_456, 16));
+        assert_eq!(text.len(), TEXT.len() + 5);
+        assert_eq!(set_extent_length(&mut text, 2, 1), None);
+    }
+
+    #[test]
+    fn the_geometry_follows_the_size() {
+        let geometry =
+            "ddb.geometry.cylinders = \"8\"\nddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\n";
+        let mut text = [TEXT, geometry.as_bytes()].concat();
+        set_cylinders(&mut text, 16 * 63 * 512 * 1000 + 5).unwrap();
+        let expected = geometry.replace("\"8\"", "\"1000\"");
+        assert!(text.starts_with(TEXT) && text.ends_with(expected.as_bytes()));
+        for wrong in ["heads = \"0\"", "heads = \"x\"", "heads", ""] {
+            let mut text = geometry.replace("heads = \"16\"", wrong).into_bytes();
+            let before = text.clone();
+            assert_eq!(set_cylinders(&mut text, 1 << 30), None);
+            assert_eq!(text, before);
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Extent {
     /// The first byte after it.
     pub(super) end: u64,
     /// What its file is called.
-    name: String,
+    pub(super) name: String,
     /// What the descriptor calls its kind.
     spelled: String,
     pub(super) body: Body,

@@ -20,7 +20,7 @@ use crate::{CompressedRun, Error, Framing, GuestOffset, Holes, HostOffset, Mappi
 
 /// The most sectors of a grain, and the most entries of a directory, that are believed.
 const MAX_GRAIN: u64 = 0x20_0000;
-const MAX_DIRECTORY: u64 = 32 << 20;
+pub(super) const MAX_DIRECTORY: u64 = 32 << 20;
 /// The largest grain that is held in memory.
 pub(super) const MAX_WHOLE_GRAIN: u64 = 32 << 20;
 /// Entries of the directory that are looked at at a time.

@@ -14,6 +14,7 @@ mod create;
 mod descriptor;
 mod extents;
 mod grains;
+mod grow;
 mod header;
 mod sesparse;
 mod space;
@@ -27,6 +28,7 @@ use self::extents::{Extent, Extents};
 use self::writer::Changes;
 use crate::raw::SECTOR;
 use crate::registry::{Creation, Registered, Source};
+use crate::resizable::Resizable;
 use crate::{
     BackingReference, CheckReport, Driver, Error, Finding, Format, FormatDetails, GuestOffset, ImageFile,
     Mapping, Result, Writer,
@@ -35,7 +37,7 @@ use crate::{
 /// How the format gets in.
 pub(crate) const REGISTERED: Registered = Registered {
     format: Format::Vmdk,
-    open: |source| Ok(Box::new(Vmdk::open(source)?)),
+    open: |source| Ok(Box::new(Resizable::new(Vmdk::open(source)?))),
     create: Creation::InFiles(create::create),
 };
 

@@ -111,7 +111,7 @@ impl Sparse {
     }
 
     /// Fails where no table can lead to.
-    fn reach(&self, host: u64) -> Result<U32> {
+    pub(super) fn reach(&self, host: u64) -> Result<U32> {
         u32::try_from(host / SECTOR).map(U32::new).map_err(|_| invalid())
     }
 

@@ -84,6 +84,18 @@ impl Vmdk {
 
     /// Writes the descriptor with the identities as they are now.
     fn write_descriptor(&self, changes: &Changes) -> Result<()> {
+        self.edit_descriptor(|text| {
+            let set = descriptor::set_identity(text, b"CID", changes.identity);
+            let set_parent = match changes.parent {
+                Some(parent) => descriptor::set_identity(text, b"parentCID", parent),
+                None => Some(()),
+            };
+            set.and(set_parent).ok_or_else(invalid)
+        })
+    }
+
+    /// Writes the descriptor with another text.
+    pub(super) fn edit_descriptor(&self, edit: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         let in_place = self.file.in_place().unwrap_or_else(|| Arc::clone(&self.file));
         let is_embedded = self.descriptor_at == EMBEDDED_AT;
         let mut text = descriptor::read(&*in_place, self.descriptor_at)?;
@@ -91,14 +103,9 @@ impl Vmdk {
             text.truncate(descriptor::LOOKED_AT);
         }
         let before = text.len();
-        let set = descriptor::set_identity(&mut text, b"CID", changes.identity);
-        let set_parent = match changes.parent {
-            Some(parent) => descriptor::set_identity(&mut text, b"parentCID", parent),
-            None => Some(()),
-        };
-        set.and(set_parent).ok_or_else(invalid)?;
+        edit(&mut text)?;
         if is_embedded && text.len() > descriptor::LOOKED_AT {
-            return Err(Error::corrupt("The descriptor has no room for another identity"));
+            return Err(Error::corrupt("The descriptor has no room for what is to be in it"));
         }
         // Whole sectors, as QEMU leaves it.
         let len = sectors(text.len().max(before) as u64) as usize;
