@@ -76,6 +76,50 @@ fn seven_zip_reads_what_tximg_writes() {
     }
 }
 
+/// Types of VMDK images that grow, names for them, and how large they become.
+const GROWN: &[(&str, &str, &str)] = &[
+    ("monolithicSparse", "a.vmdk", "200M"),
+    // Its directory has to move.
+    ("monolithicSparse", "b.vmdk", "5G"),
+    ("monolithicFlat", "c.vmdk", "4M"),
+    ("twoGbMaxExtentSparse", "d.vmdk", "2G"),
+    ("twoGbMaxExtentFlat", "e.vmdk", "4M"),
+];
+
+#[test]
+fn libvmdk_and_qemu_img_read_images_that_have_grown() {
+    if lacks(&["vmdkinfo", "qemu-img"]) {
+        return;
+    }
+    let scene = scene::empty();
+    disk(scene.path());
+    for (subformat, image, size) in GROWN {
+        succeeds(scene.path(), &format!("convert -f raw -O vmdk -o subformat={subformat} disk {image}"));
+        succeeds(scene.path(), &format!("resize -f vmdk -q {image} {size}"));
+        succeeds(scene.path(), "dd -f raw -O raw if=disk of=expected");
+        succeeds(scene.path(), &format!("resize -q -f raw expected {size}"));
+        let told = judge(scene.path(), &format!("qemu-img check -f vmdk {image}"));
+        assert!(told.success(), "{subformat}: {}{}", told.out(), told.err());
+        let told = judge(scene.path(), &format!("qemu-img compare -f vmdk -F raw {image} expected"));
+        assert!(told.success(), "{subformat}: {}{}", told.out(), told.err());
+        // What is written there, the others find.
+        let told = judge(scene.path(), &format!("qemu-io -f vmdk -c 'write -P 5 3500k 200k' {image}"));
+        assert!(told.success(), "{subformat}: {}{}", told.out(), told.err());
+        succeeds(scene.path(), &format!("check -f vmdk {image}"));
+        if *subformat != "monolithicFlat" && *subformat != "twoGbMaxExtentFlat" {
+            let shown = judge(scene.path(), &format!("vmdkinfo {image}"));
+            let bytes = fs::metadata(scene.path().join("expected")).expect("it was made").len();
+            assert!(shown.success() && shown.out().contains(&format!("{bytes} bytes")), "{}", shown.out());
+        }
+        if let Some(seen) = Some(image).filter(|_| *size == "200M").and_then(|_| {
+            LIBRARIES.iter().find(|library| library.info == "vmdkinfo")?.content(scene.path(), image)
+        }) {
+            let written = 3500 << 10..3700 << 10;
+            assert!(seen.len() == 200 << 20 && seen[written].iter().all(|&byte| byte == 5));
+        }
+    }
+}
+
 /// Images that a library of libyal reads.
 struct Library {
     /// Shows what an image is.
