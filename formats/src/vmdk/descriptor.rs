@@ -108,17 +108,21 @@ pub(super) fn set_extent_length(text: &mut Vec<u8>, number: usize, sectors: u64)
 
 /// Has the disk's geometry tell its size in bytes, if there is one.
 pub(super) fn set_cylinders(text: &mut Vec<u8>, size: u64) -> Option<()> {
-    let value = |name: &[u8]| {
-        let rest = after(text, name)?.iter().skip_while(|&&byte| byte != b'"').skip(1);
-        let digits: Vec<u8> = rest.copied().take_while(u8::is_ascii_digit).collect();
-        std::str::from_utf8(&digits).ok()?.parse::<u64>().ok().filter(|&value| value != 0)
-    };
-    let heads = value(b"ddb.geometry.heads")?;
-    let cylinder = heads.checked_mul(value(b"ddb.geometry.sectors")?)?.checked_mul(512)?;
-    value(b"ddb.geometry.cylinders")?;
-    let rest = after(text, b"ddb.geometry.cylinders")?;
-    let start = text.len() - rest.len() + rest.iter().position(|&byte| byte == b'"')? + 1;
-    set_number(text, start, size / cylinder)
+    let heads = geometry(text, b"ddb.geometry.heads")?.1;
+    let sectors = geometry(text, b"ddb.geometry.sectors")?.1;
+    let cylinder = heads.checked_mul(sectors)?.checked_mul(512).filter(|&bytes| bytes != 0)?;
+    let (at, _) = geometry(text, b"ddb.geometry.cylinders")?;
+    set_number(text, at, size / cylinder)
+}
+
+/// Where a part of the geometry stands, between quotation marks, and what it is.
+fn geometry(text: &[u8], name: &[u8]) -> Option<(usize, u64)> {
+    let rest = after(text, name)?;
+    let line = rest.split(|&byte| byte == b'\n').next()?;
+    let start = line.iter().position(|&byte| byte == b'"')? + 1;
+    let (value, _) = number(line.get(start..)?)?;
+    let value = u64::try_from(value).ok()?;
+    Some((text.len() - rest.len() + start, value))
 }
 
 /// Puts another number in the place of the one that begins there, behind blanks.
@@ -286,7 +290,7 @@ mod tests {
         set_cylinders(&mut text, 16 * 63 * 512 * 1000 + 5).unwrap();
         let expected = geometry.replace("\"8\"", "\"1000\"");
         assert!(text.starts_with(TEXT) && text.ends_with(expected.as_bytes()));
-        for wrong in ["heads = \"0\"", "heads = \"x\"", "heads", ""] {
+        for wrong in ["heads = \"0\"", "heads = \"-1\"", "heads = \"x\"", "heads", ""] {
             let mut text = geometry.replace("heads = \"16\"", wrong).into_bytes();
             let before = text.clone();
             assert_eq!(set_cylinders(&mut text, 1 << 30), None);
