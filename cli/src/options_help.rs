@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use formats::create::{OptionTable, creatable, file_path};
 
-use crate::command::Env;
+use crate::command::{Dialect, Env};
 use crate::report::{Outcome, SUCCESS};
 
 /// Prints the options of a format; those of the file too if it is known that there will be one.
@@ -21,6 +21,11 @@ pub(crate) fn print(env: &Env<'_>, format: &str, target: Option<&OsStr>) -> Outc
     env.out.line(title);
     for line in table.help() {
         env.out.line(line);
+    }
+    let own = table.own().help();
+    if env.program.dialect() == Dialect::Own && !own.is_empty() {
+        env.out.line("\nOptions that qemu-img does not have:");
+        own.into_iter().for_each(|line| env.out.line(line));
     }
     if target.is_none() {
         env.out.line("\nThe protocol level may support further options.");

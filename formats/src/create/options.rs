@@ -52,6 +52,7 @@ impl CreateOptions {
 
     /// Sets an option as if it were given in a list; what was given before is forgotten.
     pub fn set(&mut self, name: &str, text: impl Into<Vec<u8>>) -> Result<()> {
+        self.table.admit_own(name);
         let spec =
             self.table.find(name).ok_or_else(|| Error::invalid(format!("Invalid parameter '{name}'")))?;
         let text = text.into();

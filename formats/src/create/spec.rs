@@ -189,6 +189,14 @@ const VPC: &[OptionSpec] = &[
     ),
 ];
 
+/// What tximg takes besides.
+const OWN_VHDX: &[OptionSpec] =
+    &[size("physical_sector_size", "Physical sector size: 512 or 4096").or("512")];
+const OWN_VPC: &[OptionSpec] = &[flag(
+    "align_mib",
+    "Round the size up to a whole MiB, and tell just that size, as Azure wants it; implies force_size",
+)];
+
 const PARALLELS: &[OptionSpec] = &[SIZE, size("cluster_size", "Parallels image cluster size").or("1048576")];
 
 const LUKS: &[OptionSpec] = &[
@@ -301,6 +309,23 @@ impl OptionTable {
         }
     }
 
+    /// The options of the format that QEMU does not have, and that stand in none of its lists.
+    pub fn own(&self) -> Self {
+        let specs = match self.format {
+            Format::Vhdx => OWN_VHDX,
+            Format::Vpc => OWN_VPC,
+            _ => &[],
+        };
+        Self { format: self.format, specs: specs.iter().collect() }
+    }
+
+    /// Admits one of them.
+    pub(super) fn admit_own(&mut self, name: &str) {
+        if self.find(name).is_none() {
+            self.specs.extend(self.own().find(name));
+        }
+    }
+
     /// The format.
     pub fn format(&self) -> Format {
         self.format
@@ -341,6 +366,18 @@ mod tests {
         assert_eq!(qcow2.specs().len(), 23);
         let preallocation = qcow2.find("preallocation").map(|spec| spec.help);
         assert_eq!(preallocation, Some("Preallocation mode (allowed values: off, metadata, falloc, full)"));
+    }
+
+    #[test]
+    fn options_of_tximg_stand_in_no_list_of_qemu() {
+        for (format, option) in [(Format::Vhdx, "physical_sector_size"), (Format::Vpc, "align_mib")] {
+            let mut table = OptionTable::for_file(format);
+            assert!(table.find(option).is_none() && table.own().find(option).is_some());
+            table.admit_own("subformat");
+            table.admit_own(option);
+            assert!(table.find(option).is_some());
+        }
+        assert!(OptionTable::of_format(Format::Qcow2).own().specs().is_empty());
     }
 
     #[test]

@@ -33,6 +33,8 @@ struct Plan {
     /// What names the parent, if there is one.
     locator: Option<Vec<u8>>,
     log_size: u32,
+    /// Bytes in a physical sector.
+    physical_sector: u32,
     /// What the table says of all blocks: `None` leaves them unwritten, which reads as zeroes, too.
     blocks: Option<Blocks>,
 }
@@ -62,7 +64,10 @@ pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Resul
     for at in REGION_TABLE_OFFSETS {
         disk.write_at(at, &regions.to_bytes())?;
     }
-    disk.write_at(regions.metadata.offset, &metadata.to_bytes(plan.locator.as_deref()))?;
+    disk.write_at(
+        regions.metadata.offset,
+        &metadata.to_bytes(plan.physical_sector, plan.locator.as_deref()),
+    )?;
     if let Some(blocks) = &plan.blocks {
         write_table(&metadata, blocks, regions.bat.offset, blocks_at, &*disk)?;
     }
@@ -101,10 +106,11 @@ impl Plan {
             (false, false) => None,
         };
         let sector_size = parent.as_ref().map_or(SECTOR, |parent| parent.identity.sector_size);
+        let physical_sector = physical_sector(options, sector_size)?;
         let parent_locator = parent.as_ref().map(|_| NEW_PARENT_LOCATOR);
         let locator = parent.map(|parent| Locator::of(parent).to_bytes());
         let metadata = Metadata { size, block_size, sector_size, is_fixed, parent_locator };
-        Ok(Self { metadata, locator, log_size, blocks })
+        Ok(Self { metadata, locator, log_size, physical_sector, blocks })
     }
 
     /// Everything follows the log, in whole MiB.
@@ -114,6 +120,16 @@ impl Plan {
         let bat = Region { offset: MIB + u64::from(self.log_size), length };
         let metadata = Region { offset: bat.offset + u64::from(length), length: MIB as u32 };
         RegionTable { bat, metadata }
+    }
+}
+
+/// No smaller than a logical one, as which it stands where nothing is said.
+fn physical_sector(options: &CreateOptions, logical: u64) -> Result<u32> {
+    let given = Some(logical).filter(|_| !options.is_given("physical_sector_size"));
+    match given.or_else(|| options.number("physical_sector_size")) {
+        Some(size @ (512 | 4096)) if size >= logical => Ok(size as u32),
+        Some(512) => Err(Error::invalid("A physical sector has the size of a logical one at least")),
+        _ => Err(Error::invalid("Physical sector size must be 512 or 4096")),
     }
 }
 

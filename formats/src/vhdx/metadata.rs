@@ -172,8 +172,9 @@ impl Metadata {
         self.block_size.min(self.size.saturating_sub(block * self.block_size))
     }
 
-    /// The table and the items of a new image, to be written where the region starts.
-    pub fn to_bytes(self, parent: Option<&[u8]>) -> Vec<u8> {
+    /// The table and the items of a new image with physical sectors of so many bytes, to be written where the
+    /// region starts.
+    pub fn to_bytes(self, physical: u32, parent: Option<&[u8]>) -> Vec<u8> {
         // A locator has less than 64 KiB.
         let locator = parent.map(|locator| locator.len() as u32);
         let lengths = LENGTHS.into_iter().chain(locator);
@@ -204,7 +205,7 @@ impl Metadata {
         }
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend_from_slice(&crate::uuid::random());
-        for number in [self.sector_size as u32; 2] {
+        for number in [self.sector_size as u32, physical] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(parent.unwrap_or_default());

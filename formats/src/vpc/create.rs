@@ -18,6 +18,8 @@ use crate::raw::sectors;
 use crate::registry::NewFiles;
 use crate::{Driver, Error, Format, Result, uuid};
 
+/// What Azure counts in.
+const MIB: u64 = 1 << 20;
 /// Where a new dynamic disk has its header.
 const HEADER_AT: u64 = FOOTER_SIZE;
 /// Where it has its table, or before that the name of its parent.
@@ -39,12 +41,15 @@ pub(super) fn create(options: &CreateOptions, files: &mut dyn NewFiles) -> Resul
             return Err(Error::invalid(format!("Parameter 'subformat' does not accept value '{other}'")));
         }
     };
+    let is_aligned = options.flag("align_mib");
     let wanted = options.size().unwrap_or(0);
+    let wanted = if is_aligned { wanted.checked_next_multiple_of(MIB).unwrap_or(wanted) } else { wanted };
     // A differencing disk is as large as its parent, to the byte.
     if parent.as_ref().is_some_and(|parent| sectors(wanted) != sectors(parent.size)) {
         return Err(Error::invalid("A differencing disk has the size of the disk that it stands on"));
     }
-    let told = if options.flag("force_size") || parent.is_some() { SizeIn::Bytes } else { SizeIn::Geometry };
+    let is_told = options.flag("force_size") || is_aligned || parent.is_some();
+    let told = if is_told { SizeIn::Bytes } else { SizeIn::Geometry };
     let (geometry, size) = of_new_disk(wanted, told)?;
     let timestamp = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs().saturating_sub(EPOCH));
     let header_at = (kind != Kind::Fixed).then_some(HEADER_AT);
