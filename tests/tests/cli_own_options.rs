@@ -29,22 +29,20 @@ fn physical_sector(image: &[u8]) -> u32 {
 fn vhdx_disks_have_physical_sectors_of_either_size() {
     let scene = Scene::new();
     scene.write("raw", &noise(3 << 20, 4));
-    for (options, size) in
-        [("block_size=1M", 512), ("physical_sector_size=512", 512), ("physical_sector_size=4k", 4096)]
-    {
-        let made = scene.out(&format!("convert -f raw -O vhdx -o {options} raw a.vhdx"));
-        assert!(made.is_empty());
-        assert_eq!(physical_sector(&scene.read("a.vhdx")), size);
-        scene.stock("check -f vhdx a.vhdx");
-        scene.stock("compare -f vhdx -F raw a.vhdx raw");
-        scene.out("create -q -f vhdx -o physical_sector_size=4096 -b a.vhdx -F vhdx over.vhdx");
-        assert_eq!(physical_sector(&scene.read("over.vhdx")), 4096);
-        scene.out("compare -f vhdx -F raw over.vhdx raw");
+    let options = ["block_size=1M", "physical_sector_size=512", "physical_sector_size=4k"];
+    for ((options, size), image) in options.into_iter().zip([512, 512, 4096]).zip(["a", "b", "c"]) {
+        scene.out(&format!("convert -f raw -O vhdx -o {options} raw {image}"));
+        assert_eq!(physical_sector(&scene.read(image)), size);
+        scene.stock(&format!("check -f vhdx {image}"));
+        scene.stock(&format!("compare -f vhdx -F raw {image} raw"));
+        scene.out(&format!("create -q -f vhdx -o physical_sector_size=4096 -b {image} -F vhdx {image}o"));
+        assert_eq!(physical_sector(&scene.read(&format!("{image}o"))), 4096);
+        scene.out(&format!("compare -f vhdx -F raw {image}o raw"));
     }
     for wrong in ["0", "1k", "8k", "x", "-1"] {
-        let line = format!("create -f vhdx -o physical_sector_size={wrong} b.vhdx 1M");
+        let line = format!("create -f vhdx -o physical_sector_size={wrong} wrong 1M");
         assert!(!scene.run(&line).success(), "{line}");
-        assert!(!scene.images().join("b.vhdx").exists());
+        assert!(!scene.images().join("wrong").exists());
     }
 }
 
