@@ -138,6 +138,137 @@ fn a_power_cut_leaves_a_differencing_disk_old_or_new() {
     cut_power("", &differencing(), plan, change, found);
 }
 
+/// Where the batmap's header and the batmap are.
+const BATMAP_HEADER: usize = 0x800;
+const BATMAP: usize = 0xa00;
+
+/// The same as Xen makes it: with a batmap, which has these bits.
+fn with_batmap(bits: u8) -> SimFs {
+    let fs = differencing();
+    let mut bytes = fs.bytes(IMAGE).unwrap()[..BATMAP_HEADER].to_vec();
+    bytes[28..32].copy_from_slice(b"tap\0");
+    bytes[32..36].copy_from_slice(&0x0001_0003_u32.to_be_bytes());
+    seal(&mut bytes);
+    bytes.resize(0xc00, 0);
+    bytes[BATMAP_HEADER..][..8].copy_from_slice(b"tdbatmap");
+    bytes[BATMAP_HEADER + 8..][..8].copy_from_slice(&(BATMAP as u64).to_be_bytes());
+    bytes[BATMAP_HEADER + 16..][..8].copy_from_slice(&[0, 0, 0, 1, 0, 1, 0, 2]);
+    bytes.extend_from_within(..512);
+    set_batmap(&mut bytes, bits);
+    fs.add_file(IMAGE, &bytes);
+    fs.settle();
+    fs
+}
+
+fn set_batmap(bytes: &mut [u8], bits: u8) {
+    bytes[BATMAP] = bits;
+    bytes[BATMAP_HEADER + 24..][..4].copy_from_slice(&(!u32::from(bits)).to_be_bytes());
+}
+
+/// The batmap's bits, if its checksum is right and nothing has become of its header.
+fn batmap(fs: &SimFs) -> u8 {
+    let bytes = fs.bytes(IMAGE).unwrap();
+    assert!(bytes[BATMAP_HEADER..].starts_with(b"tdbatmap"));
+    let sum: u32 = bytes[BATMAP..BATMAP + 512].iter().map(|&byte| u32::from(byte)).sum();
+    assert_eq!(bytes[BATMAP_HEADER + 24..][..4], (!sum).to_be_bytes());
+    bytes[BATMAP]
+}
+
+#[test]
+fn blocks_that_are_full_by_the_batmap_need_no_bitmap() {
+    let fs = with_batmap(0);
+    let old = found(&fs);
+    assert!(old == found(&differencing()));
+    transact(&fs, change);
+    let written = found(&fs);
+    assert_eq!((written[2 * MIB as usize + 700], batmap(&fs)), (1, 0));
+    let mut bytes = fs.bytes(IMAGE).unwrap();
+    assert_eq!(bytes[..512], bytes[bytes.len() - 512..]);
+    // What the second block does not have of its own are zeroes then.
+    set_batmap(&mut bytes, 0x40);
+    fs.add_file(IMAGE, &bytes);
+    let mut expected = written;
+    let second = 2 * MIB as usize..4 * MIB as usize;
+    expected[second.clone()].fill(0);
+    expected[second.start + 4000..second.start + 7000].fill(3);
+    // A sector is copied from the parent where only a part of it is written.
+    let sectors = second.start + 7 * 512..second.start + 14 * 512;
+    let now = found(&fs);
+    assert!(
+        now[..sectors.start] == expected[..sectors.start] && now[sectors.end..] == expected[sectors.end..]
+    );
+}
+
+#[test]
+fn a_new_block_is_not_full() {
+    // Of blocks that are not there, the third and the fourth are said to be.
+    let plan = CrashPlan { per_moment: 8, total: 300, seed: 5 };
+    let fs = with_batmap(0x30);
+    let new = cut_power("", &fs, plan, change, |fs| (found(fs), batmap(fs)));
+    let plain = differencing();
+    transact(&plain, change);
+    assert!(new == (found(&plain), 0x20));
+    fs.settle();
+    let emptied = |fs: &dyn Fs| {
+        let image = open(fs, WRITE)?;
+        image.driver().writer().unwrap().overlay().unwrap().make_empty()?;
+        commit(&image)
+    };
+    let (shown, bits) = cut_power("", &fs, plan, emptied, |fs| (found(fs), batmap(fs)));
+    assert!(shown == found(&differencing()) && bits == 0);
+    assert_eq!(fs.bytes(IMAGE).unwrap().len(), 0xe00);
+    transact(&fs, change);
+    assert!((found(&fs), batmap(&fs)) == (new.0, 0));
+}
+
+#[test]
+fn a_batmap_that_cannot_be_is_none() {
+    let fs = with_batmap(0);
+    transact(&fs, change);
+    let written = found(&fs);
+    let mut sound = fs.bytes(IMAGE).unwrap();
+    set_batmap(&mut sound, 0x40);
+    let patches: [(usize, &[u8]); 11] = [
+        (BATMAP_HEADER, b"T"),
+        // Over its header, the table, a block, the end of the file, and beyond all numbers.
+        (BATMAP_HEADER + 8, &(BATMAP_HEADER as u64).to_be_bytes()),
+        (BATMAP_HEADER + 8, &0x600_u64.to_be_bytes()),
+        (BATMAP_HEADER + 8, &0xc00_u64.to_be_bytes()),
+        (BATMAP_HEADER + 8, &(sound.len() as u64).to_be_bytes()),
+        (BATMAP_HEADER + 8, &u64::MAX.to_be_bytes()),
+        (BATMAP_HEADER + 16, &[0; 4]),
+        (BATMAP_HEADER + 16, &[0xff; 4]),
+        (BATMAP_HEADER + 20, &[0, 1, 0, 3]),
+        (BATMAP_HEADER + 24, &[0]),
+        (BATMAP, &[0x41]),
+    ];
+    for (at, patch) in patches {
+        let mut bytes = sound.clone();
+        bytes[at..at + patch.len()].copy_from_slice(patch);
+        fs.add_file(IMAGE, &bytes);
+        assert!(found(&fs) == written, "{at:x}: {patch:x?}");
+    }
+    let mut below = random();
+    for _ in 0..2000 {
+        let mut bytes = sound[..0x1000].to_vec();
+        for _ in 0..=below(3) {
+            bytes[BATMAP_HEADER + below(28)] = [0, 1, 0x7f, 0xff, below(256) as u8][below(5)];
+        }
+        let damaged = sparse(&bytes, sound.len() as u64);
+        damaged.add_file("/base.vhd", &fs.bytes("/base.vhd").unwrap());
+        if let Ok(image) = open(&damaged, WRITE) {
+            use_anyhow(&image);
+        }
+    }
+}
+
+#[test]
+fn a_disk_with_a_batmap_does_not_grow() {
+    let fs = with_batmap(0);
+    let image = open(&fs, WRITE).unwrap();
+    assert!(image.driver().writer().unwrap().resizer().is_none());
+}
+
 #[test]
 fn a_differencing_disk_that_names_no_parent_is_refused() {
     let fs = differencing();

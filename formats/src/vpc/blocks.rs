@@ -1,11 +1,13 @@
 //! The blocks of a dynamic disk: the table that finds them, and where free space begins.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use journal::Disk;
 use zerocopy::big_endian::U32;
 
-use super::footer::{COOKIE, FOOTER_SIZE};
+use super::batmap::Batmap;
+use super::footer::{COOKIE, FOOTER_SIZE, RawFooter};
 use super::header::{Header, UNALLOCATED};
 use crate::differencing::ParentChange;
 use crate::error::ResultExt;
@@ -23,6 +25,8 @@ pub(super) struct Blocks {
     /// Whether sectors that are not marked in a block's bitmap are in another disk.
     pub(super) is_differencing: bool,
     pub(super) table: PagedTable<U32>,
+    /// Which blocks need no look at their bitmaps, if somebody has noted it.
+    pub(super) batmap: Option<Batmap>,
     state: Mutex<State>,
 }
 
@@ -43,9 +47,9 @@ pub(super) struct State {
 
 impl Blocks {
     /// The blocks behind a header, if the file is long enough to hold them.
-    pub(super) fn open(header: Header, disk: &Arc<dyn Disk>) -> Result<Self> {
+    pub(super) fn open(header: Header, footer: &RawFooter, disk: &Arc<dyn Disk>) -> Result<Self> {
         let len = sectors(disk.len()?);
-        let end = end_of_blocks(&header, &**disk, len)?;
+        let Range { start: first, end } = extent_of_blocks(&header, &**disk, len)?;
         if end > len {
             return Err(Error::corrupt(
                 "block-vpc: free_data_block_offset points after the end of file. The image has been truncated.",
@@ -64,7 +68,8 @@ impl Blocks {
             full: Bits::default(),
             parent: ParentChange::default(),
         };
-        Ok(Self { header, is_differencing: false, table, state: Mutex::new(state) })
+        let batmap = Batmap::find(footer, &header, first.min(free), disk)?;
+        Ok(Self { header, is_differencing: false, table, batmap, state: Mutex::new(state) })
     }
 
     /// The same blocks over those of another disk.
@@ -74,6 +79,11 @@ impl Blocks {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all of a block that is there is in the file, as far as that is noted.
+    pub(super) fn is_full(&self, block: u64) -> Result<bool> {
+        self.batmap.as_ref().map_or(Ok(false), |batmap| batmap.is_full(block))
     }
 
     /// Where a guest block is in the file, its bitmap first, if it is there.
@@ -89,9 +99,9 @@ fn is_footer(disk: &dyn Disk, at: u64) -> Result<bool> {
     Ok(start == COOKIE)
 }
 
-/// Where the last block ends, or the table if it is behind all blocks.
-fn end_of_blocks(header: &Header, disk: &dyn Disk, len: u64) -> Result<u64> {
-    let mut end = header.table_end();
+/// Where the first block begins, and where the last one ends, or the table if it is behind all blocks.
+fn extent_of_blocks(header: &Header, disk: &dyn Disk, len: u64) -> Result<Range<u64>> {
+    let (mut start, mut end) = (u64::MAX, header.table_end());
     let mut index = 0;
     let entries = u64::from(header.entries);
     // What lies past the end of the file is not looked at: the answer is known.
@@ -104,10 +114,10 @@ fn end_of_blocks(header: &Header, disk: &dyn Disk, len: u64) -> Result<u64> {
             .chunks_exact(4)
             .filter_map(|entry| entry.try_into().ok().map(u32::from_be_bytes))
             .filter(|&entry| entry != UNALLOCATED);
-        if let Some(last) = used.max() {
-            end = end.max(u64::from(last) * SECTOR + header.stride());
+        for host in used.map(|entry| u64::from(entry) * SECTOR) {
+            (start, end) = (start.min(host), end.max(host + header.stride()));
         }
         index += count;
     }
-    Ok(end)
+    Ok(start..end)
 }

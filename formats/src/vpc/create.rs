@@ -92,5 +92,5 @@ fn lay_out_blocks(disk: &Arc<dyn Disk>, footer: &RawFooter, raw: &RawHeader, siz
     // The largest disk's table has 4 MiB.
     disk.write_at(header.table_offset, &vec![0xff; room as usize])?;
     disk.write_at(header.table_end(), footer.as_bytes())?;
-    Blocks::open(header, disk)
+    Blocks::open(header, footer, disk)
 }

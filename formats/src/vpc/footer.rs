@@ -56,6 +56,9 @@ const DIFFERENCING: u32 = 4;
 /// Programs that mean the geometry when they tell a size. All others mean the size.
 const CREATORS_WITH_GEOMETRY: [[u8; 4]; 2] = [*b"vpc ", *b"qemu"];
 
+/// Xen's first version.
+const XEN_WITHOUT_BATMAP: u32 = 1;
+
 /// What kind of disk it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -127,6 +130,11 @@ impl RawFooter {
             true => SizeIn::Geometry,
             false => SizeIn::Bytes,
         }
+    }
+
+    /// Whether Xen made the disk, in a version that may have given it a batmap.
+    pub fn is_by_xen(&self) -> bool {
+        self.creator == *b"tap\0" && self.creator_version.get() > XEN_WITHOUT_BATMAP
     }
 
     fn geometry(&self) -> Geometry {

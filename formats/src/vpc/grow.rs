@@ -21,7 +21,8 @@ impl Grow for Vpc {
     fn can_grow(&self) -> bool {
         match &self.layout {
             Layout::Fixed { room } => *room >= self.size,
-            Layout::Dynamic(_) => self.parent.is_none(),
+            // Xen looks for a batmap behind the table.
+            Layout::Dynamic(blocks) => self.parent.is_none() && blocks.batmap.is_none(),
         }
     }
 

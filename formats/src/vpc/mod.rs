@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   fixed:    the guest's bytes │ footer
-//!   dynamic:  footer │ header │ table │ (bitmap │ block)… │ footer
+//!   dynamic:  footer │ header │ table │ (batmap) │ (bitmap │ block)… │ footer
 //! ```
 //!
 //! A differencing disk is a dynamic one; sectors that are not marked in a block's bitmap are its parent's.
 //!
 //! Blocks have no order; the footer at the end makes way for the next one.
 
+mod batmap;
 mod blocks;
 mod create;
 mod footer;
@@ -96,7 +97,7 @@ impl Vpc {
         footer.check()?;
         let size = footer.size(options.size_in).map_err(|error| of_file(error, name))?;
         let raw = read_header(&*in_place, &footer)?;
-        let blocks = Blocks::open(Header::parse(&raw, size)?, &in_place)?;
+        let blocks = Blocks::open(Header::parse(&raw, size)?, &footer, &in_place)?;
         let (layout, parent) = match footer.kind() {
             // A fixed disk with all this before it is nothing that can be written.
             Kind::Fixed => (Layout::Fixed { room: 0 }, None),
@@ -154,7 +155,9 @@ impl Blocks {
         // No further than the table's page: who asks may need only a little of it.
         let last = last.min((first / PAGE_ENTRIES + 1) * PAGE_ENTRIES - 1);
         let start = self.host(first)?;
-        if let (Some(host), true) = (start, self.is_differencing) {
+        if let (Some(host), true) = (start, self.is_differencing)
+            && !self.is_full(first)?
+        {
             return self.map_sectors(disk, host, within, len.min(block_size - within));
         }
         let mut next = first + 1;

@@ -9,6 +9,7 @@ use journal::{Disk, Zeroing};
 use zerocopy::IntoBytes;
 use zerocopy::big_endian::U32;
 
+use super::batmap::Batmap;
 use super::blocks::{Blocks, State};
 use super::footer::FOOTER_SIZE;
 use super::header::{HEADER_SIZE, UNALLOCATED};
@@ -56,6 +57,9 @@ impl Vpc {
         let mark = if blocks.is_differencing { 0 } else { 0xff };
         let bitmap = vec![mark; blocks.header.bitmap_size() as usize];
         self.disk_for(host, state).write_at(host, &bitmap)?;
+        if let Some(batmap) = &blocks.batmap {
+            batmap.forget(block)?;
+        }
         blocks.table.set(block, U32::new(entry))?;
         if !blocks.is_differencing {
             state.learn_full(blocks, block);
@@ -131,7 +135,9 @@ impl Overlay for Vpc {
             }
         }
         let names_end = sectors(read_header(&*self.in_place, &self.footer)?.names_end());
-        let end = blocks.header.table_end().max(names_end);
+        let batmap_end = blocks.batmap.as_ref().map_or(0, |batmap| batmap.end);
+        blocks.batmap.as_ref().map_or(Ok(()), Batmap::forget_all)?;
+        let end = blocks.header.table_end().max(names_end).max(batmap_end);
         (state.free, state.has_grown) = (end.min(state.free), true);
         Ok(())
     }
@@ -242,6 +248,7 @@ impl Writer for Vpc {
         if let Layout::Dynamic(blocks) = &self.layout {
             let mut state = blocks.state();
             blocks.table.flush()?;
+            blocks.batmap.as_ref().map_or(Ok(()), Batmap::flush)?;
             self.write_parent(&mut state)?;
             if std::mem::take(&mut state.has_grown) {
                 let end = state.free + FOOTER_SIZE;
