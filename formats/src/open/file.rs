@@ -104,6 +104,9 @@ impl Opener<'_> {
         if self.flags.access == Access::Write && node.generic.read_only == Some(true) {
             return Err(Error::invalid("Block node is read-only"));
         }
+        if self.flags.access == Access::Write && node.generic.force_share == Some(true) {
+            return Err(Error::invalid("force-share=on can only be used with read-only images"));
+        }
         let following = self.context.gate.following();
         let options = OpenOptions { access: self.flags.access, caching: self.caching_of(node), following };
         let disk = self

@@ -7,6 +7,7 @@ use super::claim::Need;
 use super::image::{Opener, full_name};
 use crate::Result;
 use crate::image::Child;
+use crate::options::node::ambiguous_reference;
 use crate::options::{Dict, ParsedNode, Slot};
 use crate::registry::{FileContent, FurtherFile, FurtherFiles, OpenedFile};
 use crate::shown::shown;
@@ -17,17 +18,30 @@ pub(super) struct Further<'a> {
     /// The file that the image is opened from.
     children: &'a [Child],
     need: Need,
+    /// What the image's driver does not know: among it, how the files are to be opened.
+    options: RefCell<Dict>,
     opened: RefCell<Vec<Child>>,
 }
 
 impl<'a> Further<'a> {
-    pub(super) fn new(opener: Opener<'a>, children: &'a [Child], need: Need) -> Self {
-        Self { opener, children, need, opened: RefCell::default() }
+    pub(super) fn new(opener: Opener<'a>, children: &'a [Child], need: Need, options: Dict) -> Self {
+        Self { opener, children, need, options: RefCell::new(options), opened: RefCell::default() }
     }
 
-    /// What was opened, in that order.
-    pub(super) fn into_children(self) -> Vec<Child> {
-        self.opened.into_inner()
+    /// What was opened, in that order, and the options that nobody has taken.
+    pub(super) fn into_parts(self) -> (Vec<Child>, Dict) {
+        (self.opened.into_inner(), self.options.into_inner())
+    }
+}
+
+impl Further<'_> {
+    /// How a file is to be opened. Which one it is, the image says.
+    fn take_options(&self, role: &str) -> Result<Dict> {
+        let mut options = self.options.borrow_mut();
+        match options.take(role) {
+            Some(_) => Err(ambiguous_reference()),
+            None => Ok(options.take_subtree(role)),
+        }
     }
 }
 
@@ -35,7 +49,8 @@ impl FurtherFiles for Further<'_> {
     fn open(&self, file: FurtherFile<'_>) -> Result<OpenedFile> {
         self.opener.pass_gate(self.children, "extent", file.name)?;
         let name = full_name(self.children, file.name);
-        let node = ParsedNode::new(Some(&name), Dict::default(), Slot::File)?.node;
+        let options = self.take_options(&file.role)?;
+        let node = ParsedNode::new(Some(&name), options, Slot::File)?.node;
         let opened = self.opener.open_below(node, self.need)?;
         let need = match file.content {
             FileContent::Data => self.need.of_data_file(),

@@ -100,7 +100,8 @@ impl Opener<'_> {
         self.context.gate.admit(&*file.disk, node.image.format.format())?;
         let options = if probed { opener.probe(node.image, &file)? } else { node.image };
         need.of_file(&options.format).claim(&*file.disk, file.locking)?;
-        let driven = opener.open_driver(&options, file, need)?;
+        let mut options = options;
+        let driven = opener.open_driver(&mut options, file, need)?;
         opener.finish(options, driven, need, probed)
     }
 
@@ -131,7 +132,7 @@ impl Opener<'_> {
         options.with_format(format)
     }
 
-    fn open_driver(&self, options: &ImageOptions, file: Opened, need: Need) -> Result<Driven> {
+    fn open_driver(&self, options: &mut ImageOptions, file: Opened, need: Need) -> Result<Driven> {
         let disk = Arc::clone(&file.disk);
         let name = shown(&file.below.name().display());
         let identity = disk.status().ok().map(|status| status.identity);
@@ -174,7 +175,7 @@ impl Opener<'_> {
             }
             FormatOptions::Plain(format) => {
                 let registered = registry::find(*format).ok_or_else(|| not_supported(format.name()))?;
-                self.open_registered(registered, disk, children, need)?
+                self.open_registered(registered, disk, children, need, &mut options.unknown)?
             }
             FormatOptions::Unsupported(format) => return Err(not_supported(format.name())),
             FormatOptions::Probe => return Err(not_supported(Format::Raw.name())),
@@ -189,12 +190,14 @@ impl Opener<'_> {
         disk: Arc<dyn Disk>,
         children: Vec<Child>,
         need: Need,
+        unknown: &mut Dict,
     ) -> Result<Driven> {
         let name = children.first().map(|child| shown(&child.below.name().display())).unwrap_or_default();
-        let further = Further::new(*self, &children, need);
+        let further = Further::new(*self, &children, need, std::mem::take(unknown));
         let source = Source { disk, flags: &self.flags, name: &name, further: &further };
         let driver = (registered.open)(source)?;
-        let opened = further.into_children();
+        let (opened, left) = further.into_parts();
+        *unknown = left;
         Ok(Driven { driver, children: children.into_iter().chain(opened).collect(), identity: None })
     }
 

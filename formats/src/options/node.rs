@@ -313,7 +313,8 @@ fn no_such_node(reference: &OsStr) -> Error {
     )
 }
 
-fn ambiguous_reference() -> Error {
+/// The refusal of a node's name where the node is told otherwise already.
+pub(crate) fn ambiguous_reference() -> Error {
     Error::invalid("Cannot reference an existing block device with additional options or a new filename")
 }
 

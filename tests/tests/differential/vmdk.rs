@@ -178,6 +178,7 @@ pub fn cases() -> Vec<Case> {
     }
     all.extend(made());
     all.extend(written());
+    all.extend(children());
     all.extend(overlays());
     all.extend(lines());
     all
@@ -235,6 +236,68 @@ fn written() -> Vec<Case> {
             for line in LINES {
                 all.push(Case::after(format!("vmdk/written/{kind}/{state}/{}", label(line)), &*setup, line));
             }
+        }
+    }
+    all
+}
+
+/// Options of the files that a descriptor names.
+fn children() -> Vec<Case> {
+    const OPTIONS: &[&str] = &[
+        "extents.0.driver=file",
+        "extents.0.driver=raw",
+        "extents.0.driver=raw,extents.0.file.locking=off",
+        "extents.0.driver=raw,extents.0.size=512k",
+        "extents.0.driver=raw,extents.0.offset=1k",
+        "extents.0.driver=qcow2",
+        "extents.0.driver=bogus",
+        "extents.0.driver=host_device",
+        "extents.0.driver=",
+        "extents.0.filename=other",
+        "extents.0.foo=1",
+        "extents.0.file.locking=off",
+        "extents.0.locking=off",
+        "extents.0.locking=x",
+        "extents.0.cache.direct=on",
+        "extents.0.read-only=on",
+        "extents.0.force-share=on",
+        "extents.0.aio=threads",
+        "extents.0=x",
+        "extents.00.locking=off",
+        "extents.1.locking=off",
+        "extents.foo=1",
+        "extents=x",
+        "extents.3.locking=off",
+    ];
+    const COMMANDS: &[&str] = &["info", "map --output=json", "bench -w -c 2 -s 512"];
+    const JSON: &[&str] = &[
+        r#"[{"driver":"file","locking":"off"}]"#,
+        r#"[{"locking":"off"},{"locking":"off"}]"#,
+        r#"[{"locking":"off"},{"locking":"x"}]"#,
+        r#"{"0":{"driver":"raw"}}"#,
+        r#"["x"]"#,
+        r#"{"0":{"driver":"file","filename":"other"}}"#,
+    ];
+    let mut all = Vec::new();
+    for kind in ["monolithicFlat", "monolithicSparse", "twoGbMaxExtentSparse"] {
+        let size = if kind == "twoGbMaxExtentSparse" { "3G" } else { "1M" };
+        let setup = format!("img create -f vmdk -o subformat={kind} a.vmdk {size}");
+        for options in OPTIONS {
+            for command in COMMANDS {
+                let line = format!("{command} --image-opts driver=vmdk,file.filename=a.vmdk,{options}");
+                all.push(Case::after(
+                    format!("vmdk/children/{kind}/{options}/{}", label(command)),
+                    &*setup,
+                    &line,
+                ));
+            }
+        }
+        for (number, extents) in JSON.iter().enumerate() {
+            let name = format!(
+                r#"json:{{"driver":"vmdk","file":{{"driver":"file","filename":"a.vmdk"}},"extents":{extents}}}"#
+            );
+            let line = format!("info '{name}'");
+            all.push(Case::after(format!("vmdk/children/{kind}/json-{number}"), &*setup, &line));
         }
     }
     all
