@@ -88,7 +88,7 @@ const GROWN: &[(&str, &str, &str)] = &[
 
 #[test]
 fn libvmdk_and_qemu_img_read_images_that_have_grown() {
-    if lacks(&["vmdkinfo", "qemu-img"]) {
+    if lacks(&["vmdkinfo", "vmdkmount", "umount", "qemu-img", "qemu-io"]) {
         return;
     }
     let scene = scene::empty();
@@ -106,14 +106,14 @@ fn libvmdk_and_qemu_img_read_images_that_have_grown() {
         let told = judge(scene.path(), &format!("qemu-io -f vmdk -c 'write -P 5 3500k 200k' {image}"));
         assert!(told.success(), "{subformat}: {}{}", told.out(), told.err());
         succeeds(scene.path(), &format!("check -f vmdk {image}"));
-        if *subformat != "monolithicFlat" && *subformat != "twoGbMaxExtentFlat" {
+        if !subformat.ends_with("Flat") {
             let shown = judge(scene.path(), &format!("vmdkinfo {image}"));
             let bytes = fs::metadata(scene.path().join("expected")).expect("it was made").len();
             assert!(shown.success() && shown.out().contains(&format!("{bytes} bytes")), "{}", shown.out());
         }
-        if let Some(seen) = Some(image).filter(|_| *size == "200M").and_then(|_| {
-            LIBRARIES.iter().find(|library| library.info == "vmdkinfo")?.content(scene.path(), image)
-        }) {
+        // It is mounted once: reading the largest takes long.
+        let library = LIBRARIES.iter().find(|library| library.info == "vmdkinfo" && *size == "200M");
+        if let Some(seen) = library.and_then(|library| library.content(scene.path(), image)) {
             let written = 3500 << 10..3700 << 10;
             assert!(seen.len() == 200 << 20 && seen[written].iter().all(|&byte| byte == 5));
         }
