@@ -4,6 +4,7 @@ mod chains;
 mod copying;
 mod features;
 mod inside;
+mod luks;
 mod others;
 
 use std::ffi::{OsStr, OsString};
@@ -100,6 +101,9 @@ const FAMILIES: &[Family] = &[
     others::resize,
     others::rebase,
     others::commit,
+    luks::write,
+    luks::convert_existing,
+    luks::resize,
 ];
 
 impl Subject {

@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use formats::create::{CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{Write, write};
+use formats::secrets::{Secret, Secrets};
 use formats::{
     BitmapInfo, Durability, Error, Format, Image, OpenContext, OpenFlags, PermissiveGate, Result,
     open_filename,
@@ -292,9 +294,16 @@ impl Shape {
     }
 }
 
+/// The passphrase of what is encrypted, called `key`.
+static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
+    let secrets = Secrets::default();
+    secrets.keep(b"key", Secret::new(b"a passphrase".to_vec()));
+    secrets
+});
+
 /// A context over a simulated disk.
 pub fn context(fs: &dyn journal::Fs) -> OpenContext<'_> {
-    OpenContext { fs, gate: &PermissiveGate, secrets: None }
+    OpenContext { fs, gate: &PermissiveGate, secrets: Some(&SECRETS) }
 }
 
 /// Makes an image and fills it.

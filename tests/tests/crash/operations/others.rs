@@ -40,14 +40,35 @@ const FORMATS: &[(&str, &str, u64)] = &[
     ("qcow", "", 600 << 10),
     ("vmdk", "", 2 << 20),
     ("vhdx", "block_size=1M", 2 << 20),
+    ("vmdk", "subformat=monolithicFlat", 1 << 20),
 ];
 
 /// Those that are resized in place.
-const RESIZABLE: &[(&str, &str, u64)] =
-    &[("qed", "cluster_size=4k,table_size=2", 300 << 10), ("qed", "cluster_size=16k", 500 << 10)];
+const RESIZABLE: &[(&str, &str, u64)] = &[
+    ("qed", "cluster_size=4k,table_size=2", 300 << 10),
+    ("qed", "cluster_size=16k", 500 << 10),
+    ("vdi", "", 2 << 20),
+    ("vdi", "static=on", 1 << 20),
+    ("vpc", "force_size=on", 3 << 20),
+    ("vpc", "force_size=on,subformat=fixed", 1 << 20),
+    ("vhdx", "block_size=1M", 2 << 20),
+    ("vhdx", "block_size=1M,subformat=fixed,block_state_zero=off", 1 << 20),
+    ("parallels", "cluster_size=4k", 300 << 10),
+    ("parallels", "cluster_size=64k", 1 << 20),
+    ("vmdk", "", 2 << 20),
+    ("vmdk", "subformat=monolithicFlat", 1 << 20),
+];
+
+/// How much larger they get: into the last block, and beyond it.
+const LARGER: [u64; 3] = [1024, 100 << 10, 1 << 20];
+/// Tables have no room for as much.
+const MUCH_LARGER: u64 = 200 << 20;
+/// The same of tables with small clusters.
+const LARGER_BY_CLUSTERS: u64 = 20 << 20;
 
 /// Those that change their backing file.
-const REBASED: &[(&str, &str, u64)] = RESIZABLE;
+const REBASED: &[(&str, &str, u64)] =
+    &[("qed", "cluster_size=4k,table_size=2", 300 << 10), ("qed", "cluster_size=16k", 500 << 10)];
 
 /// Those that stand on others.
 const OVERLAYS: &[(&str, &str, u64)] = &[
@@ -67,6 +88,24 @@ impl Other {
     fn options(&self, behind: &str) -> String {
         let comma = if self.options.is_empty() { "" } else { "," };
         format!("size={}{comma}{}{behind}", self.size, self.options)
+    }
+
+    /// The files that it is in.
+    fn watched(&self) -> Vec<Watched> {
+        let extent = self.options.ends_with("Flat").then(|| raw("/top-flat"));
+        [other(TOP, self.format)].into_iter().chain(extent).collect()
+    }
+
+    /// By how much it grows.
+    fn growth(&self) -> u64 {
+        let has = |words: &[&str]| words.iter().any(|word| self.options.contains(word));
+        let most = match () {
+            () if has(&["static", "fixed", "Flat"]) => None,
+            () if has(&["=4k"]) => Some(LARGER_BY_CLUSTERS),
+            () => Some(MUCH_LARGER),
+        };
+        let by: Vec<u64> = LARGER.into_iter().chain(most).collect();
+        by[(self.seed / 31) as usize % by.len()]
     }
 
     fn format(&self) -> Format {
@@ -102,7 +141,7 @@ impl Other {
 pub fn write(subject: &Subject) -> Option<Scenario> {
     let image = Other::of(subject, FORMATS);
     let Other { format, size, seed, .. } = image;
-    Some(image.scenario("other-write", "", vec![other(TOP, format)], move |context| {
+    Some(image.scenario("other-write", "", image.watched(), move |context| {
         let image = name(TOP, format).open(context, WRITE)?;
         put(&image, 10, seed + 100, 100)?;
         put(&image, size / 3, seed + 101, 30_000)?;
@@ -116,7 +155,7 @@ pub fn write(subject: &Subject) -> Option<Scenario> {
 pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
     let image = Other::of(subject, FORMATS);
     let format = image.format;
-    Some(image.scenario("other-convert-n", "", vec![other(TOP, format)], move |context| {
+    Some(image.scenario("other-convert-n", "", image.watched(), move |context| {
         let target = convert::Target::Existing {
             name: name(TOP, format),
             flags: WRITE,
@@ -128,7 +167,8 @@ pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
 
 pub fn resize(subject: &Subject) -> Option<Scenario> {
     let image = Other::of(subject, RESIZABLE);
-    let (format, more) = (image.format, 100 * 1024 + image.seed % 3 * 512);
+    let (format, more) = (image.format, image.growth());
+    // An extent may be longer than the disk: nothing looks at the rest.
     Some(image.scenario("other-resize", "", vec![other(TOP, format)], move |context| {
         let image = name(TOP, format).open(context, WRITE)?;
         Change::By(more).plan(&image, Preallocation::Off)?.run(&image)
