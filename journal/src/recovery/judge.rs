@@ -89,8 +89,6 @@ pub(super) struct Judged {
     is_other: bool,
     /// Somebody changed it after the transaction's last sign of life.
     is_later: bool,
-    /// It is to be shorter, and is not yet: what is behind its new end may be somebody's.
-    is_still_to_be_cut: bool,
 }
 
 /// All files and names of a journal.
@@ -117,14 +115,10 @@ impl Judgement {
                 None => None,
             };
             let status = disk.as_ref().map(|disk| disk.status()).transpose()?;
-            let len = status.as_ref().map_or(0, |now| now.len);
-            let number = files.len() as u32;
-            let lengths = journal.lengths.iter().filter(|record| record.file == number);
             files.push(Judged {
                 path: place.or(named).unwrap_or_default(),
                 is_other: status.as_ref().is_none_or(|now| !Identity::of(now).is(&record.identity)),
                 is_later: status.is_some_and(|now| now.modified > alive && now.modified > record.modified),
-                is_still_to_be_cut: lengths.map(|record| record.after).any(|after| after < len),
                 state: State::Same,
                 disk,
             });
@@ -155,8 +149,7 @@ impl Judgement {
             return Decision::Done;
         }
         let is_doubtful = |file: &Judged| {
-            let may_be_theirs = file.is_still_to_be_cut || matches!(file.state, State::Old | State::Torn);
-            file.state == State::Lost || file.is_later && may_be_theirs
+            file.state == State::Lost || file.is_later && matches!(file.state, State::Old | State::Torn)
         };
         let spoiled = self.is_lost || self.files.iter().any(|file| file.is_other || is_doubtful(file));
         if spoiled { Decision::Conflict } else { Decision::RollForward }

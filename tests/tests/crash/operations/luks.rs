@@ -85,12 +85,17 @@ pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
     }))
 }
 
-/// Larger and smaller, with something written first.
+/// Smaller, and larger with something written first.
 pub fn resize(subject: &Subject) -> Option<Scenario> {
-    Some(scenario(subject, "luks-resize", |context, size, seed| {
+    Some(scenario(subject, "luks-resize", |context, _, seed| {
         let image = volume().open(context, WRITE)?;
-        put(&image, seed % 90_000, seed + 100, 3000)?;
-        let size = if seed.is_multiple_of(2) { size + 70_144 } else { size - 100_352 };
-        Change::To(size).plan(&image, Preallocation::Off)?.run(&image)
+        let by = (1 + seed % 50) * 1024;
+        let change = if seed.is_multiple_of(2) {
+            put(&image, seed % 90_000, seed + 100, 3000)?;
+            Change::By(by)
+        } else {
+            Change::Less(by)
+        };
+        change.plan(&image, Preallocation::Off)?.run(&image)
     }))
 }
