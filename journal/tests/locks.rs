@@ -7,7 +7,8 @@ mod need;
 #[path = "../../tests/src/start.rs"]
 mod start;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -65,6 +66,15 @@ fn wait_for(socket: &Path, path: &Path, shared: Claim) {
         assert!(Instant::now() < deadline, "the server did not start");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until a server says who it is: its socket is there before it opens the image.
+fn wait_for_greeting(socket: &Path) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut greeting = [0; 8];
+    stream.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"NBDMAGIC");
 }
 
 /// The complaint when `claim` is made on the image, if it fails.
@@ -127,6 +137,7 @@ fn a_serving_qemu_nbd_excludes_writers_from_a_qcow2_image() {
     command.args(["-f", QCOW2, "--read-only", "--persistent", "-k"]).arg(&socket).arg(&path);
     let _holder = start(&mut command);
     wait_for(&socket, &path, Claim::reader());
+    wait_for_greeting(&socket);
     assert_eq!(complaint(&path, Claim::reader()), None);
     assert_eq!(complaint(&path, Claim::writer()), Some(NO_WRITE));
 }
