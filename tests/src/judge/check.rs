@@ -30,6 +30,7 @@ enum Use {
     BitmapDirectory,
     BitmapTable,
     BitmapBits,
+    LuksHeader,
 }
 
 impl Use {
@@ -121,6 +122,9 @@ impl Check<'_> {
         self.claim_at(header.snapshots_offset, table_len, Use::SnapshotTable);
         for snapshot in snapshots {
             self.claim_at(snapshot.l1_offset, snapshot.l1.len() as u64 * 8, Use::L1);
+        }
+        if let Some((offset, len)) = header.luks {
+            self.claim_at(offset, len, Use::LuksHeader);
         }
         if let Some(place) = header.bitmaps {
             self.claim_at(place.offset, place.size, Use::BitmapDirectory);

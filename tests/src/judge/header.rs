@@ -8,6 +8,7 @@ const KNOWN_INCOMPATIBLE: u64 = 0b1_1111;
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
 const EXTENSION_BITMAPS: u32 = 0x2385_2875;
 const EXTENSION_DATA_FILE: u32 = 0x4441_5441;
+const EXTENSION_ENCRYPTION: u32 = 0x0537_be77;
 
 /// The fields that do not say where something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct HeaderFacts {
     pub features: [u64; 3],
     /// 0 deflate, 1 zstd.
     pub compression: u8,
+    /// 0 none, 1 AES, 2 LUKS.
+    pub encryption: u32,
     /// Name of the backing file.
     pub backing: Option<String>,
     /// Its format.
@@ -43,6 +46,8 @@ pub struct Header {
     pub snapshots: u32,
     pub snapshots_offset: u64,
     pub bitmaps: Option<BitmapsExtension>,
+    /// Where the LUKS header is, and its length.
+    pub luks: Option<(u64, u64)>,
 }
 
 /// Where the bitmap directory is.
@@ -91,6 +96,7 @@ impl Header {
             refcount_order,
             features,
             compression: if length > 104 { bytes.get(104).copied().unwrap_or(0) } else { 0 },
+            encryption: u32_at(bytes, 32),
             backing,
             backing_format: extensions.backing_format,
             data_file: extensions.data_file,
@@ -106,6 +112,7 @@ impl Header {
             snapshots_offset: u64_at(bytes, 64),
             // Without its autoclear bit the extension means nothing.
             bitmaps: extensions.bitmaps.filter(|_| features[2] & 1 != 0),
+            luks: extensions.luks,
         })
     }
 
@@ -149,6 +156,7 @@ struct Extensions {
     backing_format: Option<String>,
     data_file: Option<String>,
     bitmaps: Option<BitmapsExtension>,
+    luks: Option<(u64, u64)>,
 }
 
 impl Extensions {
@@ -163,6 +171,7 @@ impl Extensions {
                 0 => break,
                 EXTENSION_BACKING_FORMAT => found.backing_format = Some(text(data)?),
                 EXTENSION_DATA_FILE => found.data_file = Some(text(data)?),
+                EXTENSION_ENCRYPTION => found.luks = Some((u64_at(data, 0), u64_at(data, 8))),
                 EXTENSION_BITMAPS => {
                     let (count, size, offset) = (u32_at(data, 0), u64_at(data, 8), u64_at(data, 16));
                     found.bitmaps = Some(BitmapsExtension { count, size, offset });

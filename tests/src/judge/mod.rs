@@ -30,6 +30,7 @@ use journal::sim::Frozen;
 pub use bitmaps::BitmapFacts;
 use footprint::{Footprint, Reader};
 pub use guest::Digest;
+use guest::Hasher;
 use image::{Format, Layer};
 pub use snapshots::SnapshotFacts;
 
@@ -116,6 +117,10 @@ enum Asked {
     Reader(Format),
     /// The driver of a format.
     Driver(&'static str),
+    /// Nobody: it is there.
+    Part,
+    /// The driver of a format, with passphrases.
+    Unlocked(&'static str, &'static [&'static str]),
 }
 
 /// As many verdicts are kept: the old one, the new one, and some that trees pass through.
@@ -135,6 +140,20 @@ impl Judge {
     /// A judge of the image at `path` that asks the driver of its format.
     pub fn of_format(path: impl Into<PathBuf>, format: &'static str) -> Self {
         Self::new(path.into(), Asked::Driver(format))
+    }
+
+    /// A judge of the encrypted image at `path`, who tells which of these passphrases open it, and what is in it.
+    pub fn of_encrypted(
+        path: impl Into<PathBuf>,
+        format: &'static str,
+        passphrases: &'static [&'static str],
+    ) -> Self {
+        Self::new(path.into(), Asked::Unlocked(format, passphrases))
+    }
+
+    /// A judge of a part of an image, which is nothing by itself: it only is there or not.
+    pub fn of_part(path: impl Into<PathBuf>) -> Self {
+        Self::new(path.into(), Asked::Part)
     }
 
     fn new(path: PathBuf, format: Asked) -> Self {
@@ -170,7 +189,11 @@ impl Judge {
         let reader = Reader::new(tree);
         let opinion = reader.find(&self.path).map(|_| match self.format {
             Asked::Reader(format) => look(&reader, &self.path, format),
+            Asked::Part => Ok(Verdict { size: 0, content: Hasher::default().finish(), qcow2: None }),
             Asked::Driver(format) => driven::look(&reader, tree, &self.path, format),
+            Asked::Unlocked(format, passphrases) => {
+                driven::unlock(&reader, tree, &self.path, format, passphrases)
+            }
         });
         Known { tree: tree.clone(), footprint: reader.into_footprint(), opinion }
     }

@@ -80,3 +80,68 @@ impl Patient {
         u64::from_be_bytes(*self.bytes[at..].first_chunk().unwrap())
     }
 }
+
+/// Of a QED image, the first cluster is said to be far behind the file's end.
+pub fn qed_entry(image: &mut [u8]) {
+    let table = le_u64(image, qed_used(image, le_u64(image, 40)));
+    let entry = qed_used(image, table);
+    image[entry..entry + 8].copy_from_slice(&QED_LOST.to_le_bytes());
+    qed_is_to_be_checked(image);
+}
+
+/// Of a QED image, a table is said to be far behind the file's end, and there is more at the end than is used.
+pub fn qed_table(image: &mut Vec<u8>) {
+    let entry = qed_used(image, le_u64(image, 40));
+    image[entry..entry + 8].copy_from_slice(&QED_LOST.to_le_bytes());
+    let cluster_size = le_u32(image, 4) as usize;
+    image.resize(image.len().next_multiple_of(cluster_size) + cluster_size, 9);
+    qed_is_to_be_checked(image);
+}
+
+const QED_LOST: u64 = 1 << 40;
+
+/// Where the first entry is that says something, in a table at that offset.
+fn qed_used(image: &[u8], table: u64) -> usize {
+    (table as usize..).step_by(8).find(|at| le_u64(image, *at) > 1).unwrap()
+}
+
+fn qed_is_to_be_checked(image: &mut [u8]) {
+    image[16] |= 2;
+}
+
+/// Of a Parallels image, two entries share a cluster, and one is far behind the file's end.
+pub fn parallels_entries(image: &mut [u8]) {
+    let [used, .., free, last] = parallels_places(image)[..] else { return };
+    image.copy_within(used..used + 4, free);
+    image[last..last + 4].copy_from_slice(&PARALLELS_LOST.to_le_bytes());
+    parallels_is_in_use(image);
+}
+
+/// Of a Parallels image, an entry is far behind the file's end, which is behind what is used.
+pub fn parallels_end(image: &mut Vec<u8>) {
+    let [.., last] = parallels_places(image)[..] else { return };
+    image[last..last + 4].copy_from_slice(&PARALLELS_LOST.to_le_bytes());
+    image.resize(image.len() + 100_000, 9);
+    parallels_is_in_use(image);
+}
+
+const PARALLELS_LOST: u32 = 0x00ff_0000;
+
+/// Where the first entry is that says something, and all behind it that say nothing.
+fn parallels_places(image: &[u8]) -> Vec<usize> {
+    let table = (64..).step_by(4).take(le_u32(image, 32) as usize);
+    let (free, used): (Vec<usize>, Vec<usize>) = table.partition(|at| le_u32(image, *at) == 0);
+    used.into_iter().take(1).chain(free).collect()
+}
+
+fn parallels_is_in_use(image: &mut [u8]) {
+    image[44..48].copy_from_slice(&0x746f_6e59_u32.to_le_bytes());
+}
+
+fn le_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(*bytes[at..].first_chunk().unwrap())
+}
+
+fn le_u64(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(*bytes[at..].first_chunk().unwrap())
+}

@@ -2,6 +2,7 @@
 
 mod chains;
 mod copying;
+mod encrypted;
 mod features;
 mod inside;
 mod luks;
@@ -100,10 +101,21 @@ const FAMILIES: &[Family] = &[
     others::convert_existing,
     others::resize,
     others::rebase,
+    others::adopt,
     others::commit,
+    others::commit_alike,
+    others::repair,
     luks::write,
     luks::convert_existing,
     luks::resize,
+    luks::slots,
+    encrypted::write,
+    encrypted::convert_existing,
+    encrypted::resize,
+    encrypted::snapshot,
+    encrypted::rebase,
+    encrypted::commit,
+    encrypted::slots,
 ];
 
 impl Subject {

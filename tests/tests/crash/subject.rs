@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use formats::create::{CreateRequest, OptionList, OptionTable, create};
+use formats::create::{CreateOptions, CreateRequest, OptionList, OptionTable, create};
 use formats::engine::{Write, write};
 use formats::secrets::{Secret, Secrets};
 use formats::{
@@ -294,10 +294,17 @@ impl Shape {
     }
 }
 
-/// The passphrase of what is encrypted, called `key`.
+/// The passphrases of what is encrypted. Their names are [`KEYS`].
+pub const PASSPHRASES: &[&str] = &["a passphrase", "another one", "and one more"];
+
+/// What they are called: the first one opens everything.
+pub const KEYS: [&str; 3] = ["key", "second", "new"];
+
 static SECRETS: LazyLock<Secrets> = LazyLock::new(|| {
     let secrets = Secrets::default();
-    secrets.keep(b"key", Secret::new(b"a passphrase".to_vec()));
+    for (name, passphrase) in KEYS.into_iter().zip(PASSPHRASES) {
+        secrets.keep(name.as_bytes(), Secret::new(passphrase.as_bytes().to_vec()));
+    }
     secrets
 });
 
@@ -317,6 +324,32 @@ pub fn new_image(
     let mut list = OptionList::default();
     list.add(OsStr::new(options))?;
     let options = OptionTable::for_file(format).parse(&list)?;
+    make(fs, path, format, options, fill)
+}
+
+/// Makes an image over another one of its own format, and fills it.
+pub fn new_overlay(
+    fs: &SimFs,
+    path: &str,
+    format: Format,
+    options: &str,
+    fill: impl FnOnce(&Image) -> Result<()>,
+) -> Result<()> {
+    let mut list = OptionList::default();
+    list.add(OsStr::new(options))?;
+    let mut options = OptionTable::for_file(format).parse(&list)?;
+    let behind = BASE.strip_prefix('/').map(OsStr::new);
+    options.set_backing(behind, Some(OsStr::new(format.name())))?;
+    make(fs, path, format, options, fill)
+}
+
+fn make(
+    fs: &SimFs,
+    path: &str,
+    format: Format,
+    options: CreateOptions,
+    fill: impl FnOnce(&Image) -> Result<()>,
+) -> Result<()> {
     let backing = match options.text("backing_file") {
         None => None,
         Some(_) => {
@@ -337,7 +370,7 @@ pub fn new_image(
     new.publish()
 }
 
-fn options_backing(options: &formats::create::CreateOptions) -> (String, String) {
+fn options_backing(options: &CreateOptions) -> (String, String) {
     let text = |name| String::from_utf8_lossy(options.text(name).unwrap_or_default()).into_owned();
     (format!("/{}", text("backing_file")), text("backing_fmt"))
 }

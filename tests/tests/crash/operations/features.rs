@@ -55,12 +55,13 @@ pub fn amend(subject: &Subject) -> Option<Scenario> {
 
 pub fn amend_down(subject: &Subject) -> Option<Scenario> {
     let shape = &subject.shape;
-    let plain = shape.version == 3 && shape.refcount_bits == 16 && !shape.extended;
-    let old_enough = shape.data == DataFile::None && shape.bitmaps == 0 && shape.snapshots == 0;
+    let plain = shape.version == 3 && !shape.extended;
+    let old_enough = shape.data == DataFile::None && shape.bitmaps == 0;
+    let options = if shape.refcount_bits == 16 { "compat=0.10" } else { "compat=0.10,refcount_bits=16" };
     (plain && old_enough).then(|| {
-        subject.scenario("amend-compat", subject.images(), |context| {
+        subject.scenario("amend-compat", subject.images(), move |context| {
             let image = open_for_writing(context, TOP)?;
-            amend::plan(&image, &list("compat=0.10"))?.run(context, Force::Off, &NoProgress)
+            amend::plan(&image, &list(options))?.run(context, Force::Off, &NoProgress)
         })
     })
 }

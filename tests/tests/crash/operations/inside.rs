@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use formats::{Error, OpenFlags, Repair};
+use formats::{Error, OpenContext, OpenFlags, Repair, Result};
+use store::ImageName;
 use store::ops::bitmap::{Action, ChangeBitmap};
 use store::ops::{check, snapshot};
 
@@ -106,16 +107,19 @@ pub fn check_leaks(subject: &Subject) -> Option<Scenario> {
 fn repair_scenario(subject: &Subject, operation: &str, damage: Damage, what: Repair) -> Scenario {
     let tree = Arc::new(damage.inflict(&subject.tree));
     Scenario::new(operation.to_owned(), tree, subject.images(), move |context| {
-        let flags = OpenFlags { check: true, ..WRITE };
-        let image = name(TOP, "qcow2").open(context, flags)?;
-        match check::repair(&image, what, &mut |_| {}) {
-            // What is left to repair is no success.
-            check::Verdict::Checked(report) if report.corruptions + report.check_errors > 0 => {
-                Err(Error::corrupt("not everything could be repaired"))
-            }
-            check::Verdict::Checked(_) => Ok(()),
-            check::Verdict::Impossible => Err(Error::unsupported("nothing to repair")),
-            check::Verdict::Failed { reason, .. } => Err(reason),
-        }
+        repair(context, name(TOP, "qcow2"), what)
     })
+}
+
+/// Repairs an image; what is left to repair is no success.
+pub(super) fn repair(context: &OpenContext<'_>, image: ImageName, what: Repair) -> Result<()> {
+    let image = image.open(context, OpenFlags { check: true, ..WRITE })?;
+    match check::repair(&image, what, &mut |_| {}) {
+        check::Verdict::Checked(report) if report.corruptions + report.check_errors > 0 => {
+            Err(Error::corrupt("not everything could be repaired"))
+        }
+        check::Verdict::Checked(_) => Ok(()),
+        check::Verdict::Impossible => Err(Error::unsupported("nothing to repair")),
+        check::Verdict::Failed { reason, .. } => Err(reason),
+    }
 }

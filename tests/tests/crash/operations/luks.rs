@@ -1,4 +1,5 @@
-//! LUKS volumes, of which the guest's bytes and the length change: their files are old or new byte for byte.
+//! LUKS volumes, of which the guest's bytes and the length change: their files are old or new byte for byte; and
+//! their key slots: the same passphrases open them.
 
 use std::ffi::OsString;
 use std::sync::{Arc, LazyLock};
@@ -13,9 +14,10 @@ use store::ops::convert::{self, Transfer};
 use store::ops::resize::Change;
 
 use super::copying::conversion;
+use super::encrypted::{add_second_key, change_slots, slot_change};
 use super::{Subject, WRITE};
-use crate::scenario::{Foreign, Scenario, raw};
-use crate::subject::{SOURCE, TOP, new_image, pattern, put, writer, zero};
+use crate::scenario::{Foreign, Scenario, Watched, other, raw};
+use crate::subject::{SOURCE, TOP, context, new_image, pattern, put, writer, zero};
 
 /// Ciphers with short keys, so that the key slots are short, and sizes of volumes.
 const KINDS: [(&str, u64); 4] = [
@@ -36,6 +38,7 @@ fn build((cipher, size): (&str, u64)) -> Arc<Frozen> {
         put(image, 700, 1, 70_000)?;
         put(image, size / 2, 2, 5000)
     });
+    let made = made.and_then(|()| add_second_key(&context(&fs), &volume(), ""));
     made.unwrap_or_else(|error| panic!("{options}: {}", error.report()));
     fs.settle();
     Arc::new(fs.freeze())
@@ -50,20 +53,21 @@ fn volume() -> ImageName {
 fn scenario(
     subject: &Subject,
     operation: &str,
+    watched: Watched,
     run: impl Fn(&OpenContext<'_>, u64, u64) -> Result<()> + Send + Sync + 'static,
 ) -> Scenario {
     let seed = subject.shape.seed;
     let kind = (seed / 7919) as usize % KINDS.len();
     let (_, size) = KINDS[kind];
     let run = move |context: &OpenContext<'_>| run(context, size, seed);
-    let mut scenario = Scenario::new(operation.to_owned(), Arc::clone(&VOLUMES[kind]), vec![raw(TOP)], run);
+    let mut scenario = Scenario::new(operation.to_owned(), Arc::clone(&VOLUMES[kind]), vec![watched], run);
     scenario.foreign = Foreign::Anything;
     scenario
 }
 
 /// Writes of every kind.
 pub fn write(subject: &Subject) -> Option<Scenario> {
-    Some(scenario(subject, "luks-write", |context, size, seed| {
+    Some(scenario(subject, "luks-write", raw(TOP), |context, size, seed| {
         let image = volume().open(context, WRITE)?;
         put(&image, seed % 5000, seed + 100, 100)?;
         put(&image, size / 3 + seed % 999, seed + 101, 30_000)?;
@@ -74,7 +78,7 @@ pub fn write(subject: &Subject) -> Option<Scenario> {
 }
 
 pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
-    Some(scenario(subject, "luks-convert-n", |context, _, seed| {
+    Some(scenario(subject, "luks-convert-n", raw(TOP), |context, _, seed| {
         let image = volume().open(context, WRITE)?;
         put(&image, seed % 90_000, seed, 800)?;
         writer(&image)?.commit(Durability::Durable)?;
@@ -87,7 +91,7 @@ pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
 
 /// Smaller, and larger with something written first.
 pub fn resize(subject: &Subject) -> Option<Scenario> {
-    Some(scenario(subject, "luks-resize", |context, _, seed| {
+    Some(scenario(subject, "luks-resize", raw(TOP), |context, _, seed| {
         let image = volume().open(context, WRITE)?;
         let by = (1 + seed % 50) * 1024;
         let change = if seed.is_multiple_of(2) {
@@ -97,5 +101,12 @@ pub fn resize(subject: &Subject) -> Option<Scenario> {
             Change::Less(by)
         };
         change.plan(&image, Preallocation::Off)?.run(&image)
+    }))
+}
+
+/// Passphrases that are let in, and shut out.
+pub fn slots(subject: &Subject) -> Option<Scenario> {
+    Some(scenario(subject, "luks-slots", other(TOP, "luks"), |context, _, seed| {
+        change_slots(context, &volume(), &slot_change("", seed))
     }))
 }

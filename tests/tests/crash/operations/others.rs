@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use formats::create::Preallocation;
-use formats::{Durability, Format, OpenContext, OpenFlags, Result};
+use formats::{Durability, Format, Image, OpenContext, OpenFlags, Repair, Result};
+use journal::sim::Frozen;
 use journal::{SimFs, Zeroing};
 use store::NoProgress;
 use store::ops::commit::{Afterwards, Commit};
@@ -15,9 +16,11 @@ use store::ops::rebase::{Content, Rebase};
 use store::ops::resize::Change;
 
 use super::copying::conversion;
+use super::inside::repair as repair_image;
 use super::{Subject, WRITE, name};
-use crate::scenario::{Foreign, Scenario, Watched, other, raw};
-use crate::subject::{BASE, SOURCE, TOP, new_image, pattern, put, writer, zero};
+use crate::damage;
+use crate::scenario::{EXTENT, Foreign, Scenario, Watched, other, raw};
+use crate::subject::{BASE, SOURCE, TOP, new_image, new_overlay, pattern, put, writer, zero};
 
 /// An image, in place of the subject's.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +29,21 @@ struct Other {
     options: &'static str,
     size: u64,
     seed: u64,
+    behind: Behind,
+    damage: Damage,
 }
+
+/// What an image stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    Nothing,
+    Raw,
+    /// An image of the same format.
+    Alike,
+}
+
+/// What is done to an image's bytes before the operation.
+type Damage = fn(&mut Vec<u8>);
 
 /// Formats whose images are changed in place, and some of their options.
 const FORMATS: &[(&str, &str, u64)] = &[
@@ -41,6 +58,7 @@ const FORMATS: &[(&str, &str, u64)] = &[
     ("vmdk", "", 2 << 20),
     ("vhdx", "block_size=1M", 2 << 20),
     ("vmdk", "subformat=monolithicFlat", 1 << 20),
+    ("vmdk", "subformat=twoGbMaxExtentSparse", 2 << 20),
 ];
 
 /// Those that are resized in place.
@@ -77,22 +95,58 @@ const OVERLAYS: &[(&str, &str, u64)] = &[
     ("qed", "cluster_size=16k", 500 << 10),
 ];
 
+/// Those that stand on images of their own format.
+const ALIKE: &[(&str, &str, u64)] = &[
+    ("vmdk", "", 2 << 20),
+    ("vhdx", "block_size=1M", 2 << 20),
+    ("vpc", "force_size=on", 3 << 20),
+    ("qcow", "", 300 << 10),
+    ("qed", "cluster_size=4k,table_size=2", 300 << 10),
+];
+
+/// Those that are given another parent of their own format.
+const ADOPTED: &[(&str, &str, u64)] = &[
+    ("vhdx", "block_size=1M", 2 << 20),
+    ("vpc", "force_size=on", 3 << 20),
+    ("qed", "cluster_size=4k", 300 << 10),
+];
+
+/// Damaged images.
+const DAMAGED: &[(&str, &str, u64, Damage)] = &[
+    ("qed", "cluster_size=4k,table_size=2", 300 << 10, |image| damage::qed_entry(image)),
+    ("qed", "cluster_size=16k", 500 << 10, damage::qed_table),
+    ("qed", "cluster_size=64k", 1 << 20, |image| damage::qed_entry(image)),
+    ("parallels", "cluster_size=4k", 300 << 10, |image| damage::parallels_entries(image)),
+    ("parallels", "cluster_size=64k", 1 << 20, |image| damage::parallels_entries(image)),
+    ("parallels", "cluster_size=16k", 500 << 10, damage::parallels_end),
+];
+
 impl Other {
     fn of(subject: &Subject, formats: &[(&'static str, &'static str, u64)]) -> Self {
         let seed = subject.shape.seed;
         let (format, options, size) = formats[(seed / 7919) as usize % formats.len()];
-        Self { format, options, size: size + seed % 5 * 1024, seed }
+        let (behind, damage): (_, Damage) = (Behind::Nothing, |_| {});
+        Self { format, options, size: size + seed % 5 * 1024, seed, behind, damage }
     }
 
-    /// What it takes to make the image over another one, or over none.
-    fn options(&self, behind: &str) -> String {
+    fn on(self, behind: Behind) -> Self {
+        Self { behind, ..self }
+    }
+
+    /// What it takes to make the image, but for what it stands on if that is alike.
+    fn options(&self) -> String {
         let comma = if self.options.is_empty() { "" } else { "," };
+        let behind = if self.behind == Behind::Raw { ",backing_file=base,backing_fmt=raw" } else { "" };
         format!("size={}{comma}{}{behind}", self.size, self.options)
     }
 
     /// The files that it is in.
     fn watched(&self) -> Vec<Watched> {
-        let extent = self.options.ends_with("Flat").then(|| raw("/top-flat"));
+        let extent = match () {
+            () if self.options.ends_with("Flat") => Some(raw("/top-flat")),
+            () if self.options.ends_with("ExtentSparse") => Some(other("/top-s001", EXTENT)),
+            () => None,
+        };
         [other(TOP, self.format)].into_iter().chain(extent).collect()
     }
 
@@ -112,26 +166,48 @@ impl Other {
         Format::from_name(self.format).unwrap()
     }
 
+    /// The image, and what it stands on.
+    fn with_base(&self) -> Vec<Watched> {
+        let base = if self.behind == Behind::Alike { other(BASE, self.format) } else { raw(BASE) };
+        vec![other(TOP, self.format), base]
+    }
+
     /// A tree with the image, and what it stands on.
+    fn tree(&self) -> Result<Frozen> {
+        let (fs, size) = (SimFs::new(), self.size);
+        let fill = |image: &Image| {
+            put(image, self.seed % 11 * 700, self.seed, 70_000)?;
+            put(image, size / 2, self.seed + 1, 5000)
+        };
+        let (format, options) = (self.format(), self.options());
+        if self.behind == Behind::Alike {
+            for (path, seed) in [(BASE, self.seed + 1), (SOURCE, self.seed + 5)] {
+                new_image(&fs, path, format, &options, |image| put(image, size / 4, seed, size / 2))?;
+            }
+            new_overlay(&fs, TOP, format, &options, fill)?;
+        } else {
+            fs.add_file(SOURCE, &pattern(self.seed + 5, size / 2 / 512 * 512));
+            fs.add_file(BASE, &pattern(self.seed + 1, size / 512 * 512));
+            new_image(&fs, TOP, format, &options, fill)?;
+        }
+        if let Some(mut bytes) = fs.bytes(TOP) {
+            (self.damage)(&mut bytes);
+            fs.add_file(TOP, &bytes);
+        }
+        fs.add_directory("/far");
+        fs.settle();
+        Ok(fs.freeze())
+    }
+
+    /// An operation on that tree.
     fn scenario(
         self,
         operation: &str,
-        behind: &str,
         images: Vec<Watched>,
         run: impl Fn(&OpenContext<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Scenario {
-        let fs = SimFs::new();
-        fs.add_file(SOURCE, &pattern(self.seed + 5, self.size / 2 / 512 * 512));
-        fs.add_file(BASE, &pattern(self.seed + 1, self.size / 512 * 512));
-        fs.add_directory("/far");
-        let size = self.size;
-        let made = new_image(&fs, TOP, self.format(), &self.options(behind), |image| {
-            put(image, self.seed % 11 * 700, self.seed, 70_000)?;
-            put(image, size / 2, self.seed + 1, 5000)
-        });
-        made.unwrap_or_else(|error| panic!("{}: {}", self.format, error.report()));
-        fs.settle();
-        let mut scenario = Scenario::new(operation.to_owned(), Arc::new(fs.freeze()), images, run);
+        let tree = self.tree().unwrap_or_else(|error| panic!("{}: {}", self.format, error.report()));
+        let mut scenario = Scenario::new(operation.to_owned(), Arc::new(tree), images, run);
         scenario.foreign = Foreign::Anything;
         scenario
     }
@@ -141,7 +217,7 @@ impl Other {
 pub fn write(subject: &Subject) -> Option<Scenario> {
     let image = Other::of(subject, FORMATS);
     let Other { format, size, seed, .. } = image;
-    Some(image.scenario("other-write", "", image.watched(), move |context| {
+    Some(image.scenario("other-write", image.watched(), move |context| {
         let image = name(TOP, format).open(context, WRITE)?;
         put(&image, 10, seed + 100, 100)?;
         put(&image, size / 3, seed + 101, 30_000)?;
@@ -155,7 +231,7 @@ pub fn write(subject: &Subject) -> Option<Scenario> {
 pub fn convert_existing(subject: &Subject) -> Option<Scenario> {
     let image = Other::of(subject, FORMATS);
     let format = image.format;
-    Some(image.scenario("other-convert-n", "", image.watched(), move |context| {
+    Some(image.scenario("other-convert-n", image.watched(), move |context| {
         let target = convert::Target::Existing {
             name: name(TOP, format),
             flags: WRITE,
@@ -169,35 +245,52 @@ pub fn resize(subject: &Subject) -> Option<Scenario> {
     let image = Other::of(subject, RESIZABLE);
     let (format, more) = (image.format, image.growth());
     // An extent may be longer than the disk: nothing looks at the rest.
-    Some(image.scenario("other-resize", "", vec![other(TOP, format)], move |context| {
+    Some(image.scenario("other-resize", vec![other(TOP, format)], move |context| {
         let image = name(TOP, format).open(context, WRITE)?;
         Change::By(more).plan(&image, Preallocation::Off)?.run(&image)
     }))
 }
 
 pub fn rebase(subject: &Subject) -> Option<Scenario> {
-    let image = Other::of(subject, REBASED);
-    let onto = image.seed.is_multiple_of(2).then(|| OsString::from("source"));
+    let image = Other::of(subject, REBASED).on(Behind::Raw);
+    let onto = image.seed.is_multiple_of(2).then_some("raw");
+    Some(rebase_scenario("other-rebase", image, onto))
+}
+
+/// Another parent of the same format.
+pub fn adopt(subject: &Subject) -> Option<Scenario> {
+    let image = Other::of(subject, ADOPTED).on(Behind::Alike);
+    Some(rebase_scenario("other-adopt", image, Some(image.format)))
+}
+
+fn rebase_scenario(operation: &str, image: Other, onto: Option<&str>) -> Scenario {
     let rebase = Rebase {
         image: name(TOP, image.format),
         flags: WRITE,
-        format: onto.as_ref().map(|_| "raw".to_owned()),
-        onto,
+        format: onto.map(str::to_owned),
+        onto: onto.map(|_| OsString::from("source")),
         content: Content::Kept(OpenFlags::READ),
         transfer: store::ops::rebase::Transfer::Plain,
         parallel: 1,
     };
-    let behind = ",backing_file=base,backing_fmt=raw";
-    Some(image.scenario("other-rebase", behind, vec![other(TOP, image.format)], move |context| {
-        rebase.run(context, &NoProgress)
-    }))
+    let images = vec![other(TOP, image.format)];
+    image.scenario(operation, images, move |context| rebase.run(context, &NoProgress))
 }
 
 pub fn commit(subject: &Subject) -> Option<Scenario> {
-    let image = Other::of(subject, OVERLAYS);
+    let image = Other::of(subject, OVERLAYS).on(Behind::Raw);
+    Some(commit_scenario("other-commit", image))
+}
+
+/// Into an image of the same format.
+pub fn commit_alike(subject: &Subject) -> Option<Scenario> {
+    let image = Other::of(subject, ALIKE).on(Behind::Alike);
+    Some(commit_scenario("other-commit-alike", image))
+}
+
+fn commit_scenario(operation: &str, image: Other) -> Scenario {
     let format = image.format;
-    let behind = ",backing_file=base,backing_fmt=raw";
-    Some(image.scenario("other-commit", behind, vec![other(TOP, format), raw(BASE)], move |context| {
+    image.scenario(operation, image.with_base(), move |context| {
         let commit = Commit {
             image: name(TOP, format),
             flags: WRITE,
@@ -207,5 +300,13 @@ pub fn commit(subject: &Subject) -> Option<Scenario> {
             rate: None,
         };
         commit.open(context)?.find_base(context)?.run(context, &NoProgress)
+    })
+}
+
+pub fn repair(subject: &Subject) -> Option<Scenario> {
+    let (format, options, size, damage) = DAMAGED[(subject.shape.seed / 7919) as usize % DAMAGED.len()];
+    let image = Other { damage, ..Other::of(subject, &[(format, options, size)]) };
+    Some(image.scenario("other-check-r", vec![other(TOP, format)], move |context| {
+        repair_image(context, name(TOP, format), Repair::All)
     }))
 }
