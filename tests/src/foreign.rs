@@ -85,6 +85,8 @@ pub const ZLIB: u32 = 0x8000_0005;
 pub const BZIP2: u32 = 0x8000_0006;
 /// LZFSE.
 pub const LZFSE: u32 = 0x8000_0007;
+/// None: the end of the list.
+const LAST: u32 = 0xffff_ffff;
 
 /// A dmg image of chunks, each of a kind and with its bytes.
 pub fn dmg(list: ListIn, chunks: &[(u32, Vec<u8>)]) -> Vec<u8> {
@@ -102,12 +104,23 @@ pub fn dmg(list: ListIn, chunks: &[(u32, Vec<u8>)]) -> Vec<u8> {
     let mut block = b"mish\0\0\0\x01".to_vec();
     block.resize(204, 0);
     block[16..24].copy_from_slice(&first.to_be_bytes());
+    block[200..204].copy_from_slice(&(chunks.len() as u32 + 1).to_be_bytes());
     block.extend(entries);
+    block.extend(LAST.to_be_bytes());
+    block.extend([0; 4]);
+    for number in [first, 0, data.len() as u64, 0] {
+        block.extend(number.to_be_bytes());
+    }
     let mut trailer = vec![0; SECTOR];
+    // Its version, its length, and that the image is in one piece.
+    for (at, number) in [(4, 4_u32), (8, SECTOR as u32), (0x0c, 1), (0x38, 1), (0x3c, 1), (0x1e8, 1)] {
+        trailer[at..at + 4].copy_from_slice(&number.to_be_bytes());
+    }
     trailer[..4].copy_from_slice(b"koly");
+    trailer[0x20..0x28].copy_from_slice(&(data.len() as u64).to_be_bytes());
     trailer[0x1ec..0x1f4].copy_from_slice(&first.to_be_bytes());
     let (field, lists) = match list {
-        ListIn::Properties => (0xd8, [&b"<plist><data>"[..], &base64(&block), b"</data></plist>"].concat()),
+        ListIn::Properties => (0xd8, property_list(&block)),
         ListIn::Resources => (0x28, resource_fork(&block)),
     };
     trailer[field..field + 8].copy_from_slice(&(data.len() as u64).to_be_bytes());
@@ -144,6 +157,14 @@ fn compress(kind: u32, bytes: &[u8]) -> Vec<u8> {
         }
         _ => bytes.to_vec(),
     }
+}
+
+fn property_list(block: &[u8]) -> Vec<u8> {
+    let before =
+        b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><plist version=\"1.0\"><dict><key>resource-fork</key>\
+        <dict><key>blkx</key><array><dict><key>ID</key><string>0</string><key>Name</key><string>disk</string>\
+        <key>Data</key><data>";
+    [&before[..], &base64(block), b"</data></dict></array></dict></dict></plist>"].concat()
 }
 
 fn resource_fork(block: &[u8]) -> Vec<u8> {

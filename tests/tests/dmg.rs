@@ -1,12 +1,20 @@
 //! dmg images with chunks of every kind, also of those that qemu-img needs modules for.
 
+#![allow(clippy::disallowed_methods, reason = "files that tests make need not survive anything")]
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
 
 use formats::OpenFlags;
 use formats::engine;
 use testkit::exercise;
 use testkit::foreign::{ADC, BZIP2, LZFSE, ListIn, PLAIN, ZERO, ZLIB, dmg};
+use testkit::need::lacks;
+use testkit::oracle::in_path;
+use testkit::run::Run;
+use testkit::scene;
 use testkit::script::prose;
+use testkit::tximg::own;
 
 #[test]
 fn every_kind_of_chunk_is_read() {
@@ -23,6 +31,26 @@ fn every_kind_of_chunk_is_read() {
         engine::read(&image, 16000, &mut some).expect("a part of chunks can be read");
         assert!(some == disk[16000..19000], "{list:?}");
     }
+}
+
+/// 7z knows images whose list is in a property list, and all these kinds.
+#[test]
+fn seven_zip_reads_the_same() {
+    if lacks(&["7z"]) {
+        return;
+    }
+    let scene = scene::empty();
+    let kinds = [ADC, ZLIB, ZERO, BZIP2, PLAIN, LZFSE];
+    let chunks: Vec<_> = (1..).zip(kinds).map(|(seed, kind)| (kind, bytes(kind, seed))).collect();
+    fs::write(scene.path().join("a.dmg"), dmg(ListIn::Properties, &chunks)).expect("there is room");
+    let converted = own(scene.path(), "convert -f dmg -O raw a.dmg a.raw");
+    assert!(converted.success(), "{}", converted.err());
+    let program = in_path("7z").expect("it was looked for");
+    let extracted = Run::new(&program, scene.path()).args(["x", "-y", "-oout", "a.dmg"]).run();
+    assert!(extracted.success(), "{}{}", extracted.out(), extracted.err());
+    let found = fs::read_dir(scene.path().join("out")).expect("7z has made it").flatten();
+    let files: Vec<_> = found.map(|file| fs::read(file.path()).expect("it can be read")).collect();
+    assert!(files == [fs::read(scene.path().join("a.raw")).expect("it was made")]);
 }
 
 #[test]
