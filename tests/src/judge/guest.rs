@@ -10,6 +10,8 @@ pub const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 pub const COPIED: u64 = 1 << 63;
 /// Bit 62: compressed.
 pub const COMPRESSED: u64 = 1 << 62;
+/// The header's method of encryption in which the place in the file counts, not that on the disk.
+const LUKS: u32 = 2;
 const SECTOR: usize = 512;
 /// Bytes of an unallocated run that are looked at behind it at a time.
 const STRIDE: u64 = 64 << 10;
@@ -153,6 +155,11 @@ impl Image<'_> {
                 },
                 Kind::Data(offset) => {
                     self.reader.read(self.data, offset + inside, part);
+                    match self.header.facts.encryption {
+                        0 => {}
+                        LUKS => veil(part, offset + inside),
+                        _ => veil(part, here),
+                    }
                     Filled::Bytes
                 }
                 Kind::Compressed => {
@@ -186,6 +193,13 @@ impl Image<'_> {
             _ => zstd_frame(&packed, &mut cluster),
         };
         if unpacked { Ok(cluster) } else { Err(format!("compressed data at {:#x} is damaged", range.start)) }
+    }
+}
+
+/// What encrypted bytes mean is not known here, but that it depends on where they are.
+fn veil(part: &mut [u8], place: u64) {
+    for (at, sector) in (place..).step_by(SECTOR).zip(part.chunks_mut(SECTOR)) {
+        sector.iter_mut().zip(at.to_le_bytes()).for_each(|(byte, place)| *byte ^= place);
     }
 }
 

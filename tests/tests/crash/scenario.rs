@@ -14,10 +14,8 @@ use crate::subject::{PASSPHRASES, context};
 
 /// An extent of an image, which may be longer than its image needs.
 pub const EXTENT: &str = "extent";
-/// An encrypted qcow2 image, as those see it who have its first passphrase.
+/// An encrypted qcow2 image, as those see it who may have a passphrase.
 pub const ENCRYPTED: &str = "encrypted qcow2";
-/// The same, as all see it who may have a passphrase.
-pub const KEY_SLOTS: &str = "encrypted qcow2 with key slots";
 
 /// What an operation does.
 type Run = dyn Fn(&OpenContext<'_>) -> Result<()> + Send + Sync;
@@ -86,8 +84,7 @@ impl Scenario {
             "qcow2" => Judge::of_qcow2(&image.path),
             "raw" => Judge::of_raw(&image.path),
             EXTENT => Judge::of_part(&image.path),
-            ENCRYPTED => Judge::of_encrypted(&image.path, "qcow2", &PASSPHRASES[..1]),
-            KEY_SLOTS => Judge::of_encrypted(&image.path, "qcow2", PASSPHRASES),
+            ENCRYPTED => Judge::of_encrypted(&image.path, "qcow2", PASSPHRASES),
             "luks" => Judge::of_encrypted(&image.path, "luks", PASSPHRASES),
             other => Judge::of_format(&image.path, other),
         };
