@@ -30,7 +30,7 @@ struct Other {
     size: u64,
     seed: u64,
     behind: Behind,
-    damage: Damage,
+    damage: Option<Damage>,
 }
 
 /// What an image stands on.
@@ -42,7 +42,7 @@ enum Behind {
     Alike,
 }
 
-/// What is done to an image's bytes before the operation.
+/// What is done to an image's bytes.
 type Damage = fn(&mut Vec<u8>);
 
 /// Formats whose images are changed in place, and some of their options.
@@ -111,6 +111,9 @@ const ADOPTED: &[(&str, &str, u64)] = &[
     ("qed", "cluster_size=4k", 300 << 10),
 ];
 
+/// As many bytes are in those that stand behind, at most.
+const OF_BASE: u64 = 160 << 10;
+
 /// Damaged images.
 const DAMAGED: &[(&str, &str, u64, Damage)] = &[
     ("qed", "cluster_size=4k,table_size=2", 300 << 10, |image| damage::qed_entry(image)),
@@ -125,7 +128,7 @@ impl Other {
     fn of(subject: &Subject, formats: &[(&'static str, &'static str, u64)]) -> Self {
         let seed = subject.shape.seed;
         let (format, options, size) = formats[(seed / 7919) as usize % formats.len()];
-        let (behind, damage): (_, Damage) = (Behind::Nothing, |_| {});
+        let (behind, damage) = (Behind::Nothing, None);
         Self { format, options, size: size + seed % 5 * 1024, seed, behind, damage }
     }
 
@@ -182,7 +185,9 @@ impl Other {
         let (format, options) = (self.format(), self.options());
         if self.behind == Behind::Alike {
             for (path, seed) in [(BASE, self.seed + 1), (SOURCE, self.seed + 5)] {
-                new_image(&fs, path, format, &options, |image| put(image, size / 4, seed, size / 2))?;
+                new_image(&fs, path, format, &options, |image| {
+                    put(image, size / 4, seed, OF_BASE.min(size / 2))
+                })?;
             }
             new_overlay(&fs, TOP, format, &options, fill)?;
         } else {
@@ -190,8 +195,8 @@ impl Other {
             fs.add_file(BASE, &pattern(self.seed + 1, size / 512 * 512));
             new_image(&fs, TOP, format, &options, fill)?;
         }
-        if let Some(mut bytes) = fs.bytes(TOP) {
-            (self.damage)(&mut bytes);
+        if let (Some(damage), Some(mut bytes)) = (self.damage, fs.bytes(TOP)) {
+            damage(&mut bytes);
             fs.add_file(TOP, &bytes);
         }
         fs.add_directory("/far");
@@ -305,7 +310,7 @@ fn commit_scenario(operation: &str, image: Other) -> Scenario {
 
 pub fn repair(subject: &Subject) -> Option<Scenario> {
     let (format, options, size, damage) = DAMAGED[(subject.shape.seed / 7919) as usize % DAMAGED.len()];
-    let image = Other { damage, ..Other::of(subject, &[(format, options, size)]) };
+    let image = Other { damage: Some(damage), ..Other::of(subject, &[(format, options, size)]) };
     Some(image.scenario("other-check-r", vec![other(TOP, format)], move |context| {
         repair_image(context, name(TOP, format), Repair::All)
     }))
