@@ -8,8 +8,9 @@ use std::sync::Arc;
 use journal::Disk;
 use serde_json::{Map, Value};
 
+use crate::options::Scalar;
 use crate::shown::shown;
-use crate::{Driver, Format, json};
+use crate::{Driver, Format, blkdebug, json};
 
 /// An opened image and its backing chain.
 #[derive(Debug)]
@@ -170,6 +171,14 @@ impl Below {
             Self::Image(image) => &image.name,
         }
     }
+
+    /// Whether its name alone tells how it is reached.
+    fn is_protocol(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            Self::Image(image) => image.driver_name == blkdebug::DRIVER,
+        }
+    }
 }
 
 /// An opened file.
@@ -213,6 +222,24 @@ impl NodeName {
         Self { exact: None, ..Self::over(driver, own, children) }
     }
 
+    /// The name of a `blkdebug` node: with a file of rules only, or with none, there is one that is typed.
+    pub(crate) fn of_blkdebug(config: Option<&OsStr>, own: &[(String, Scalar)], child: &Child) -> Self {
+        let mut options = Map::new();
+        options.extend(own.iter().map(|(key, value)| (key.clone(), value.into())));
+        options.insert("driver".to_owned(), blkdebug::DRIVER.into());
+        options.insert(child.role.clone().into_owned(), Value::Object(child.below.name().options.clone()));
+        let is_plain = own.iter().all(|(key, _)| key == "config");
+        let exact = child.below.name().exact().filter(|_| is_plain).map(|image| {
+            let mut name = OsString::from(blkdebug::DRIVER);
+            name.push(":");
+            name.push(config.unwrap_or_default());
+            name.push(":");
+            name.push(image);
+            name
+        });
+        Self { exact, options }
+    }
+
     /// The name of an image over a list of others.
     pub(crate) fn of_list(driver: &str, own: Vec<(&'static str, Value)>, children: &[Child]) -> Self {
         let mut options = Map::new();
@@ -235,7 +262,7 @@ impl NodeName {
                 .insert(child.role.clone().into_owned(), Value::Object(child.below.name().options.clone()));
         }
         let exact = match children.first().map(|child| &child.below) {
-            Some(Below::File(file)) if plain => file.name.exact.clone(),
+            Some(below) if plain && below.is_protocol() => below.name().exact.clone(),
             _ => None,
         };
         Self { exact, options }

@@ -23,6 +23,7 @@
 
 pub mod amend;
 pub mod bitmaps;
+mod blkdebug;
 mod bochs;
 mod cloop;
 pub mod codec;

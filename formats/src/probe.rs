@@ -12,6 +12,8 @@ use crate::{Format, Result};
 
 /// How much of the file is looked at.
 const PROBED: usize = 2048;
+/// How much of it has to be readable.
+const NEEDED: usize = 512;
 
 /// The most likely format of a file; raw if it is like no other.
 pub fn probe(disk: &dyn Disk, filename: &OsStr) -> Result<Format> {
@@ -19,7 +21,10 @@ pub fn probe(disk: &dyn Disk, filename: &OsStr) -> Result<Format> {
         return Ok(Format::Raw);
     }
     let mut start = vec![0; PROBED];
-    let got = disk.read_at(0, &mut start)?;
+    let mut got = disk.read_at(0, &mut start[..NEEDED])?;
+    if got == NEEDED {
+        got += disk.read_at(NEEDED as u64, &mut start[NEEDED..]).unwrap_or(0);
+    }
     start.truncate(got);
     Ok(probe_bytes(&start, filename.as_bytes()))
 }

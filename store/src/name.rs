@@ -60,6 +60,7 @@ fn file_of(node: &NodeOptions) -> Option<PathBuf> {
     match node {
         NodeOptions::Format(node) => file_of(&node.file),
         NodeOptions::Filter(node) => file_of(&node.file),
+        NodeOptions::Blkdebug(node) => file_of(&node.image),
         NodeOptions::Null(_) | NodeOptions::Vvfat(_) | NodeOptions::Quorum(_) => None,
         NodeOptions::Protocol(node) => {
             let filename = &node.options.filename;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use formats::shown::shown;
 use formats::{CacheMode, Image, OpenFlags};
 use store::ops::compare::{self, CompareError, Difference, Strictness};
 
@@ -71,15 +72,16 @@ const PROGRESS_STEP: u32 = 2;
 
 fn run(env: &Env<'_>, args: &Args) -> Outcome {
     let options = Options::parse(env, args)?;
-    let [first, second] = args.operands() else {
+    let [first_name, second_name] = args.operands() else {
         return Err(Failure::usage("Expecting two image file names"));
     };
     let wanted = Wanted::from_flags(options.progress, options.verdict == Verdict::Silent);
     let meter = Meter::new(env.out, wanted, PROGRESS_STEP);
     let flags = options.flags()?;
-    let first = options.open(env, first, options.format.as_deref(), flags)?;
-    let second = options.open(env, second, options.second_format.as_deref(), flags)?;
-    let comparison = Comparison { out: env.out, options: &options, first: &first, second: &second };
+    let first = options.open(env, first_name, options.format.as_deref(), flags)?;
+    let second = options.open(env, second_name, options.second_format.as_deref(), flags)?;
+    let names = [first_name.as_os_str(), second_name.as_os_str()];
+    let comparison = Comparison { out: env.out, options: &options, names, first: &first, second: &second };
     comparison.run(&meter)
 }
 
@@ -156,6 +158,8 @@ impl Options {
 struct Comparison<'a> {
     out: &'a Output,
     options: &'a Options,
+    /// The images as they were named.
+    names: [&'a OsStr; 2],
     first: &'a Image,
     second: &'a Image,
 }
@@ -168,13 +172,15 @@ impl Comparison<'_> {
             return self.different("Strict mode: Image size mismatch!");
         }
         let common = compare::common_part(self.first, self.second, self.options.strictness, meter);
-        if let Some(difference) = common.map_err(failure)? {
+        if let Some(difference) = common.map_err(|error| self.failure(error))? {
             return self.differs(difference);
         }
         if one != two {
             self.say("Warning: Image size mismatch!");
             let longer = if one > two { self.first } else { self.second };
-            if let Some(difference) = compare::rest(longer, one.min(two), meter).map_err(failure)? {
+            if let Some(difference) =
+                compare::rest(longer, one.min(two), meter).map_err(|error| self.failure(error))?
+            {
                 return self.differs(difference);
             }
         }
@@ -196,18 +202,21 @@ impl Comparison<'_> {
         Ok(DIFFERENT)
     }
 
+    fn failure(&self, mut error: CompareError) -> Failure {
+        let (CompareError::Status { image, .. } | CompareError::Read { image, .. }) = &mut error;
+        let given = if image == self.first.filename() { self.names[0] } else { self.names[1] };
+        *image = shown(given);
+        match &error {
+            CompareError::Status { .. } => Failure::message(error.to_string()).with_code(NO_STATUS),
+            CompareError::Read { source, .. } => {
+                Failure::message(format!("{error}: {}", source.class())).with_code(NOT_READ)
+            }
+        }
+    }
+
     fn say(&self, text: &str) {
         if self.options.verdict == Verdict::Printed {
             self.out.line(text);
-        }
-    }
-}
-
-fn failure(error: CompareError) -> Failure {
-    match &error {
-        CompareError::Status { .. } => Failure::message(error.to_string()).with_code(NO_STATUS),
-        CompareError::Read { source, .. } => {
-            Failure::message(format!("{error}: {}", source.class())).with_code(NOT_READ)
         }
     }
 }

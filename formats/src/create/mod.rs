@@ -169,6 +169,7 @@ pub fn file_path(target: &OsStr) -> Result<PathBuf> {
         None | Some(DriverName::File | DriverName::HostDevice) => Ok(name::without_protocol(target).into()),
         Some(DriverName::Format(format)) => Err(driver::not_supported(format.name())),
         Some(DriverName::Null(driver)) => Err(no_creation(driver)),
+        Some(DriverName::Blkdebug) => Err(no_creation("blkdebug")),
         Some(DriverName::Vvfat) => Err(no_creation("vvfat")),
         Some(DriverName::Quorum) => Err(driver::not_supported("quorum")),
         Some(DriverName::Filter(filter)) => Err(driver::not_supported(filter.name())),

@@ -23,6 +23,8 @@ use crate::{Error, ErrorKind, Image, OpenFlags, Result};
 pub(super) struct Opened {
     pub(super) below: Below,
     pub(super) disk: Arc<dyn Disk>,
+    /// The same bytes for a raw image, where it matters who uses them.
+    pub(super) under_raw: Option<Arc<dyn Disk>>,
     pub(super) locking: Locking,
 }
 
@@ -31,7 +33,7 @@ impl Opened {
     fn of_image(image: Image) -> Self {
         let image = Arc::new(image);
         let disk = Arc::new(ImageDisk::new(Arc::clone(&image)));
-        Self { below: Below::Image(image), disk, locking: Locking::Off }
+        Self { below: Below::Image(image), disk, under_raw: None, locking: Locking::Off }
     }
 
     pub(super) fn into_child(self, role: impl Into<Cow<'static, str>>) -> Child {
@@ -71,13 +73,14 @@ impl Opener<'_> {
             NodeOptions::Protocol(node) => {
                 let file = self.open_file(&node)?;
                 let disk = Arc::clone(&file.disk);
-                Ok(Opened { below: Below::File(file), disk, locking: self.locking(&node) })
+                Ok(Opened { below: Below::File(file), disk, under_raw: None, locking: self.locking(&node) })
             }
             NodeOptions::Null(node) => {
                 let file = self.open_null(&node)?;
                 let disk = Arc::clone(&file.disk);
-                Ok(Opened { below: Below::File(file), disk, locking: Locking::Off })
+                Ok(Opened { below: Below::File(file), disk, under_raw: None, locking: Locking::Off })
             }
+            NodeOptions::Blkdebug(node) => self.open_blkdebug_below(node, need),
             NodeOptions::Quorum(node) => Ok(Opened::of_image(self.open_quorum(node, need)?)),
             NodeOptions::Vvfat(node) => Ok(Opened::of_image(self.open_vvfat(&node)?)),
             NodeOptions::Format(node) => {

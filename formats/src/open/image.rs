@@ -87,6 +87,7 @@ impl Opener<'_> {
             NodeOptions::Protocol(node) => self.open_bare_file(&node, need),
             NodeOptions::Null(node) => self.open_bare_null(&node),
             NodeOptions::Vvfat(node) => self.open_vvfat(&node),
+            NodeOptions::Blkdebug(node) => self.open_bare_blkdebug(node, need),
             NodeOptions::Quorum(node) => self.open_quorum(node, need),
             NodeOptions::Filter(node) => self.open_filter(node, need),
             NodeOptions::Format(node) => self.open_format(node, need),
@@ -134,12 +135,13 @@ impl Opener<'_> {
 
     fn open_driver(&self, options: &mut ImageOptions, file: Opened, need: Need) -> Result<Driven> {
         let disk = Arc::clone(&file.disk);
+        let under_raw = file.under_raw.clone();
         let name = shown(&file.below.name().display());
         let identity = disk.status().ok().map(|status| status.identity);
         let children = vec![file.into_child("file")];
         let mut driven = match &options.format {
             FormatOptions::Raw(raw) => {
-                let driver = Box::new(Raw::open(disk, raw, self.flags.access)?);
+                let driver = Box::new(Raw::open(under_raw.unwrap_or(disk), raw, self.flags.access)?);
                 Driven { driver, children, identity: None }
             }
             FormatOptions::Qcow2(qcow2) => {

@@ -7,6 +7,7 @@
 //! Whatever an image names (its data file, its backing image) passes the [`Gate`](crate::Gate)
 //! first. Backing images are opened for reading, whatever the image on top is opened for.
 
+mod blkdebug;
 mod claim;
 mod file;
 mod filter;

@@ -96,6 +96,11 @@ impl Dict {
         keys.iter().filter_map(|key| self.get(key).map(|value| (*key, value.clone()))).collect()
     }
 
+    /// All keys with their values, in the order in which they were put.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&[u8], &Scalar)> {
+        self.entries.iter().map(|(key, value)| (key.as_slice(), value))
+    }
+
     /// Puts a value under a key, in place of what was there.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: Scalar) {
         let key = key.into();
@@ -108,6 +113,14 @@ impl Dict {
     /// Removes a key; its value is returned.
     pub fn take(&mut self, key: &str) -> Option<Scalar> {
         self.position(key.as_bytes()).map(|place| self.entries.remove(place).1)
+    }
+
+    /// Removes what has that key, as it is told; it is returned.
+    pub(super) fn split_off(&mut self, shown: &str) -> Self {
+        let is_it = |(key, _): &(Vec<u8>, Scalar)| shown_bytes(key) == shown;
+        let (found, rest) = std::mem::take(&mut self.entries).into_iter().partition(is_it);
+        self.entries = rest;
+        Self { entries: found }
     }
 
     /// Removes a key if its value is a text, which is returned.

@@ -23,6 +23,8 @@ pub enum DriverName {
     Null(&'static str),
     /// A directory as a disk.
     Vvfat,
+    /// A file or an image whose requests fail as rules say.
+    Blkdebug,
     /// Several images that are to be the same.
     Quorum,
     /// A filter over another node.
@@ -32,8 +34,7 @@ pub enum DriverName {
 }
 
 /// Drivers of QEMU without a counterpart here yet.
-const UNSUPPORTED: [&str; 13] = [
-    "blkdebug",
+const UNSUPPORTED: [&str; 12] = [
     "blklogwrites",
     "blkreplay",
     "blkverify",
@@ -73,7 +74,7 @@ const PROTOCOLS: [(&str, DriverName); 27] = [
     ("null-co", DriverName::Null("null-co")),
     ("null-aio", DriverName::Null("null-aio")),
     ("nvme", DriverName::Unsupported("nvme")),
-    ("blkdebug", DriverName::Unsupported("blkdebug")),
+    ("blkdebug", DriverName::Blkdebug),
     ("blkverify", DriverName::Unsupported("blkverify")),
     ("blkreplay", DriverName::Unsupported("blkreplay")),
     ("blklogwrites", DriverName::Unsupported("blklogwrites")),
@@ -88,6 +89,7 @@ impl DriverName {
             "null-co" => Some(Self::Null("null-co")),
             "null-aio" => Some(Self::Null("null-aio")),
             "vvfat" => Some(Self::Vvfat),
+            "blkdebug" => Some(Self::Blkdebug),
             "quorum" => Some(Self::Quorum),
             _ => Format::from_name(name)
                 .map(Self::Format)

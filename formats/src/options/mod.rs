@@ -16,6 +16,7 @@
 //! A key that no driver knows is refused when its node has been opened, as QEMU does it: only then is it
 //! certain which driver a probed image has.
 
+pub mod blkdebug;
 pub mod dict;
 pub mod driver;
 pub mod filter;
@@ -34,6 +35,7 @@ mod take;
 pub mod vpc;
 pub mod vvfat;
 
+pub use blkdebug::BlkdebugNode;
 pub use dict::{Dict, Scalar};
 pub use driver::{DriverName, FileOptions, FormatOptions, GenericOptions, RawOptions};
 pub use filter::FilterNode;

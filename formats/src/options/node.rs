@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use super::blkdebug::{self, BlkdebugNode};
 use super::dict::{Dict, Scalar};
 use super::driver::{DriverName, FileOptions, FormatOptions, GenericOptions, not_supported};
 use super::filter::{Filter, FilterNode};
@@ -24,6 +25,8 @@ pub enum NodeOptions {
     Null(NullNode),
     /// A directory as a disk.
     Vvfat(VvfatNode),
+    /// A file or an image whose requests fail as rules say.
+    Blkdebug(BlkdebugNode),
     /// Several images that are to be the same.
     Quorum(QuorumNode),
     /// A filter over another node.
@@ -38,6 +41,7 @@ impl NodeOptions {
             Self::Protocol(node) => node.generic.read_only == Some(true),
             Self::Null(node) => node.generic.read_only == Some(true),
             Self::Vvfat(node) => node.generic.read_only == Some(true),
+            Self::Blkdebug(node) => node.generic.read_only == Some(true) || node.image.is_read_only(),
             Self::Quorum(node) => {
                 node.generic.read_only == Some(true) || node.children.iter().any(Self::is_read_only)
             }
@@ -184,6 +188,7 @@ fn parse_protocol(
             let generic = said.generic(&mut options)?;
             return NullNode::take(null, filename, generic, options).map(NodeOptions::Null);
         }
+        Some(DriverName::Blkdebug) => return parse_blkdebug(filename, options, said),
         Some(DriverName::Vvfat) => {
             let generic = said.generic(&mut options)?;
             return VvfatNode::take(filename, generic, options).map(NodeOptions::Vvfat);
@@ -228,7 +233,7 @@ fn parse_format(
 ) -> Result<NodeOptions> {
     let backing = take_backing(&mut options, said);
     let named = if format.is_some() { Named::Yes } else { Named::No };
-    let file = parse_file(named, filename, &mut options, said)?;
+    let file = parse_child("file", named, filename, &mut options, said)?;
     let data_file = take_child(&mut options, "data-file");
     let generic = said.generic(&mut options)?;
     let format = match format {
@@ -245,11 +250,24 @@ fn parse_filter(
     mut options: Dict,
     said: &mut Said,
 ) -> Result<NodeOptions> {
-    let file = Box::new(parse_file(Named::Yes, filename, &mut options, said)?);
+    let file = Box::new(parse_child("file", Named::Yes, filename, &mut options, said)?);
     let generic = said.generic(&mut options)?;
     let spelled = options.spelled(&["throttle-group"]);
     let group = filter.take(&mut options)?;
     Ok(NodeOptions::Filter(FilterNode { filter, group, spelled, file, generic, unknown: options }))
+}
+
+fn parse_blkdebug(filename: Option<&OsStr>, mut options: Dict, said: &mut Said) -> Result<NodeOptions> {
+    if let Some(filename) = filename {
+        if options.has("filename") {
+            return Err(Error::invalid("Can't specify 'file' and 'filename' options at the same time"));
+        }
+        blkdebug::put_name(filename, &mut options)?;
+    }
+    let generic = said.generic(&mut options)?;
+    let own = blkdebug::Own::take(&mut options)?;
+    let image = parse_child("image", Named::Yes, own.filename.as_deref(), &mut options, said)?;
+    Ok(NodeOptions::Blkdebug(own.over(image, generic, options)))
 }
 
 fn parse_quorum(mut options: Dict, said: &mut Said) -> Result<NodeOptions> {
@@ -280,20 +298,22 @@ enum Named {
     No,
 }
 
-fn parse_file(
+/// The node that another one is over, in that role.
+fn parse_child(
+    role: &str,
     driver: Named,
     filename: Option<&OsStr>,
     options: &mut Dict,
     said: &mut Said,
 ) -> Result<NodeOptions> {
-    let mut below = options.take_subtree("file");
-    let reference = options.take_text("file");
+    let mut below = options.take_subtree(role);
+    let reference = options.take_text(role);
     match (reference, filename.is_some() || !below.is_empty()) {
         (Some(_), true) => Err(ambiguous_reference()),
         (Some(reference), false) => Err(no_such_node(&reference)),
         (None, false) => Err(Error::invalid(match driver {
-            Named::Yes => "A block device must be specified for \"file\"",
-            Named::No => "Must specify either driver or file",
+            Named::Yes => format!("A block device must be specified for \"{role}\""),
+            Named::No => "Must specify either driver or file".to_owned(),
         })),
         (None, true) => {
             if let (Some(direct), false) = (options.get("cache.direct"), below.has("cache.direct")) {

@@ -35,9 +35,12 @@ pub(super) fn size(options: &mut Dict, key: &str) -> Result<Option<u64>> {
 /// Takes a number.
 pub(super) fn number(options: &mut Dict, key: &str) -> Result<Option<u64>> {
     let Some(value) = options.take(key).and_then(|value| value.spelled()) else { return Ok(None) };
-    numbers::parse_u64(&value)
-        .map(Some)
-        .map_err(|_| Error::invalid(format!("Parameter '{key}' expects a number")))
+    numbers::parse_u64(&value).map(Some).map_err(|error| {
+        Error::invalid(match error {
+            NumberError::Range => format!("Value '{value}' is too large for parameter '{key}'"),
+            NumberError::Syntax => format!("Parameter '{key}' expects a number"),
+        })
+    })
 }
 
 /// Takes one of a few words.

@@ -133,7 +133,10 @@ fn count_data(source: &Image, geometry: &Geometry) -> Result<u64> {
     let cluster_size = geometry.cluster_size();
     let (mut at, mut data) = (0, 0);
     while at < size {
-        let run = told_status(source, at, size - at)?;
+        let run = told_status(source, at, size - at).map_err(|error| {
+            let class = error.class();
+            Error::new(error.kind(), format!("Unable to get block status: {class}"))
+        })?;
         let mut next = at + run.len;
         if run.data && run.allocated && !run.zero {
             next = next.next_multiple_of(cluster_size);

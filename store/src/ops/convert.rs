@@ -258,7 +258,11 @@ impl Convert {
             Content::Unknown if self.min_sparse == 0 || stores_zeroes(target) => Ok(Beneath::Unknown),
             // It holds nothing, or cannot be written.
             Content::Unknown if compressing(target) == Compressing::Always => Ok(Beneath::Unknown),
-            Content::Unknown => make_zero(target, len, Zeroing::Unmap).map(|()| Beneath::Zeroes),
+            Content::Unknown => Ok(match make_zero(target, len, Zeroing::Unmap) {
+                Ok(()) => Beneath::Zeroes,
+                // Each zero is written, which tells what is wrong, and where.
+                Err(_) => Beneath::Unknown,
+            }),
         }
     }
 }

@@ -12,6 +12,9 @@ use formats::{Below, Child, Error, FileNode, Image, OpenContext, OpenFlags, Resu
 use super::snapshot;
 use crate::ImageName;
 
+/// Whoever stands on this driver is not told what the files take.
+const DEBUGGED: &str = "blkdebug";
+
 /// What there is to tell of an image or of a file under it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeInfo {
@@ -77,6 +80,10 @@ fn is_made_up(driver: &str) -> bool {
     matches!(driver, "null-co" | "null-aio" | "vvfat")
 }
 
+fn is_filter(driver: &str) -> bool {
+    driver == DEBUGGED || Filter::from_name(driver).is_some()
+}
+
 /// Tells of one image; what is behind it need not exist.
 pub fn info(context: &OpenContext<'_>, name: &ImageName, flags: OpenFlags) -> Result<NodeInfo> {
     let image = name.open(context, metadata_only(flags))?;
@@ -120,7 +127,7 @@ fn image_info(image: &Image) -> Result<NodeInfo> {
         .collect::<Result<Vec<_>>>()?;
     let (actual_size, cluster_size) = (actual_size(image, &children), cluster_size_below(image, &children));
     // Of a filter that is its child's.
-    let behind = image.backing().filter(|_| Filter::from_name(image.driver_name()).is_none());
+    let behind = image.backing().filter(|_| !is_filter(image.driver_name()));
     let behind = behind.map(|behind| image_info(behind)).transpose()?;
     let behind = behind.map(|node| ChildInfo { role: "backing".into(), node });
     Ok(NodeInfo {
@@ -144,6 +151,7 @@ fn lowest_driver(image: &Image) -> &'static str {
     match image.children().first().map(|child| &child.below) {
         Some(Below::File(file)) if image.format() == formats::Format::Raw => file.driver,
         Some(Below::Image(below)) if below.driver_name() == "vvfat" => below.driver_name(),
+        Some(Below::Image(below)) if below.driver_name() == DEBUGGED => lowest_driver(below),
         _ => image.driver_name(),
     }
 }
@@ -179,6 +187,9 @@ fn file_specific() -> serde_json::Value {
 
 /// What the files take on the filesystem, as far as they have been opened.
 fn actual_size(image: &Image, children: &[ChildInfo]) -> Option<u64> {
+    if image.driver_name() == DEBUGGED {
+        return None;
+    }
     if children.is_empty() {
         let files = image.driver().files();
         return files.first().and_then(|file| file.disk.status().ok()).map(|status| status.allocated);
@@ -188,8 +199,9 @@ fn actual_size(image: &Image, children: &[ChildInfo]) -> Option<u64> {
 
 /// Raw images have the clusters of what they lie in.
 fn cluster_size_below(image: &Image, children: &[ChildInfo]) -> Option<u64> {
-    let child =
-        children.first().filter(|child| image.format() == formats::Format::Raw && child.role == "file")?;
+    let child = children
+        .first()
+        .filter(|child| image.format() == formats::Format::Raw && matches!(&*child.role, "file" | "image"))?;
     child.node.cluster_size
 }
 

@@ -8,6 +8,7 @@
 mod amend;
 mod bench;
 mod bitmap;
+mod blkdebug;
 mod blockopts;
 mod broken;
 mod check;
@@ -115,6 +116,7 @@ fn cases() -> Vec<Case> {
         qed::cases,
         filters::cases,
         quorum::cases,
+        blkdebug::cases,
         blockopts::cases,
         broken::cases,
         options::cases,
