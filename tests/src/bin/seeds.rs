@@ -22,7 +22,11 @@ const LUKS_SEED: usize = (2 << 20) + (16 << 10);
 const LARGEST_SEED: usize = 320 << 10;
 
 /// The first byte says how the rest is read, as the target `options` does.
-const OPTIONS: [(u8, &str); 9] = [
+const OPTIONS: [(u8, &str); 10] = [
+    (
+        4,
+        "[inject-error \"a\"]\nevent = \"pwritev\"\nerrno = \"5\"\n[set-state]\nevent = \"none\"\nnew_state = \"2\"\n",
+    ),
     (0, r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"/a.qcow2"},"backing":null}"#),
     (0, r#"json:{"driver":"raw","offset":512,"size":"1k","file.filename":"/a.raw"}"#),
     (0, "file:/a.raw"),
