@@ -3,7 +3,7 @@
 use formats::error::ResultExt;
 use formats::{Error, Result};
 
-use super::{Beneath, Copy};
+use super::{Beneath, Copy, Unreadable};
 
 /// What was being done when something failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +27,18 @@ impl Copy<'_> {
         result: std::result::Result<T, E>,
     ) -> Result<T> {
         let replaces = matches!(self.beneath, Beneath::Replaced(_));
+        let as_dd = matches!(self.unreadable, Unreadable::FailsAsRead);
         match (doing, replaces) {
             (Doing::Asking, false) => {
                 result.context(|| format!("error while reading block status at offset {at}"))
             }
             (Doing::Asking, true) => result.context(|| "error while reading image metadata".to_owned()),
+            (Doing::Reading, false) if as_dd => {
+                result.context(|| "error while reading from input image file".to_owned())
+            }
+            (Doing::Writing, false) if as_dd => {
+                result.context(|| "error while writing to output image file".to_owned())
+            }
             (Doing::Reading, false) => result.context(|| format!("error while reading at byte {at}")),
             (Doing::Reading, true) => bare(result, "error while reading from old backing file"),
             (Doing::Comparing, _) => bare(result, "error while reading from new backing file"),

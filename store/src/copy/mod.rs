@@ -112,6 +112,8 @@ impl Method {
 pub(crate) enum Unreadable<'a> {
     /// It ends the copy.
     Fails,
+    /// It ends the copy when it is read, and is told as `dd` does it.
+    FailsAsRead,
     /// It is copied as zeroes, and this is told about it.
     BecomesZeroes(&'a (dyn Fn(u64, &Error) + Sync)),
 }
@@ -120,6 +122,7 @@ impl std::fmt::Debug for Unreadable<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Fails => "Fails",
+            Self::FailsAsRead => "FailsAsRead",
             Self::BecomesZeroes(_) => "BecomesZeroes",
         })
     }

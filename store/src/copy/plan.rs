@@ -130,8 +130,8 @@ impl<'a> Plan<'a> {
         }
         let found = status_above(source, base, source_at, len);
         let status = match (found, self.copy.unreadable) {
-            // Reading will meet the same trouble, sector by sector, and deal with it.
-            (Err(_), Unreadable::BecomesZeroes(_)) => {
+            // Reading will meet the same trouble, and deal with it.
+            (Err(_), Unreadable::BecomesZeroes(_) | Unreadable::FailsAsRead) => {
                 return Ok(Piece { len: len.min(self.chunk), kind: PieceKind::Data, host: None });
             }
             (found, _) => self.copy.tell(Doing::Asking, self.at, found)?,

@@ -169,7 +169,7 @@ impl<'a> Worker<'a> {
             let result = self.readers[index].read(source_at, &mut self.chunk[start..start + len]);
             match (result, self.copy.unreadable) {
                 (Ok(()), _) => {}
-                (result @ Err(_), Unreadable::Fails) => {
+                (result @ Err(_), Unreadable::Fails | Unreadable::FailsAsRead) => {
                     return self.copy.tell(Doing::Reading, from - self.copy.skip, result);
                 }
                 (Err(_), Unreadable::BecomesZeroes(tell)) => {

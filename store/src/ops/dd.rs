@@ -161,7 +161,7 @@ impl Dd {
             beneath,
             method,
             min_sparse: 4096,
-            unreadable: Unreadable::Fails,
+            unreadable: Unreadable::FailsAsRead,
             workers: workers(PARALLEL),
             rate: None,
         };

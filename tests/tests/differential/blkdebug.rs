@@ -148,6 +148,49 @@ const LINES: &[&str] = &[
     "info 'json:{\"driver\":\"blkdebug\",\"inject-error\":[{}],\"image.filename\":\"d.raw\"}'",
 ];
 
+/// Images over it, and images of more than one file on it.
+const CHAINS: &[&str] = &[
+    "info --backing-chain o.qcow2",
+    "info --output=json --backing-chain o.qcow2",
+    "map o.qcow2",
+    "map --output=json o.qcow2",
+    "check o.qcow2",
+    "convert -O raw o.qcow2 out.raw",
+    "convert -O qcow2 -B blkdebug::a.qcow2 -F qcow2 o.qcow2 out.qcow2",
+    "convert -O raw blkdebug::o.qcow2 out.raw",
+    "commit o.qcow2",
+    "commit -d o.qcow2",
+    "rebase -u -b blkdebug::d2.raw -F raw t.qcow2",
+    "rebase -b blkdebug::d2.raw -F raw t.qcow2",
+    "rebase -b '' o.qcow2",
+    "create -f qcow2 -b blkdebug:ok.cfg:o.qcow2 -F qcow2 n.qcow2",
+    "create -f qcow2 -b blkdebug:missing:o.qcow2 -F qcow2 n.qcow2",
+    "create -f qcow2 -b blkdebug:o.qcow2 -F qcow2 n.qcow2",
+    "info blkdebug::flat.vmdk",
+    "map --output=json blkdebug::flat.vmdk",
+    "map blkdebug::flat.vmdk",
+    "convert -O raw blkdebug::flat.vmdk out.raw",
+    "convert -n -O vmdk d2.raw blkdebug::flat.vmdk",
+    "info blkdebug::dir/flat.vmdk",
+    "info blkdebug::dir/t.qcow2",
+    "convert -O raw blkdebug::dir/t.qcow2 out.raw",
+    "info blkdebug::data.qcow2",
+    "map blkdebug::data.qcow2",
+    "map --image-opts driver=qcow2,file.filename=data.qcow2,data-file.driver=blkdebug,data-file.image.filename=data.raw",
+    "info --image-opts driver=qcow2,file.filename=data.qcow2,data-file.driver=blkdebug,data-file.image.filename=data.raw",
+    "convert -n -O qcow2 d2.raw blkdebug::data.qcow2",
+    "bench -w -c 2 --image-opts driver=qcow2,file.filename=data.qcow2,data-file.driver=blkdebug,data-file.image.filename=data.raw",
+    "convert --image-opts -O raw driver=qcow2,file.filename=t.qcow2,backing.driver=qcow2,backing.file.driver=blkdebug,backing.file.image.filename=a.qcow2,backing.file.inject-error.event=none,backing.file.inject-error.sector=1600 out.raw",
+];
+
+const CHAINS_SETUP: &str = "img create -q -f qcow2 -b blkdebug::a.qcow2 -F qcow2 o.qcow2
+    io o.qcow2 | write -q -P 6 100k 30k
+    dir dir\nimg create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 1M
+    io flat.vmdk | write -q -P 4 64k 64k
+    img create -q -f vmdk -o subformat=monolithicFlat dir/flat.vmdk 1M
+    img create -q -f qcow2 -u -b ../a.qcow2 -F qcow2 dir/t.qcow2 1M
+    img create -q -f qcow2 -o data_file=data.raw data.qcow2 1M\nio data.qcow2 | write -q -P 4 64k 64k";
+
 /// What is read of an image with snapshots.
 const SNAPSHOTS: &[&str] = &[
     "snapshot -l blkdebug::{img}",
@@ -327,6 +370,9 @@ pub fn cases() -> Vec<Case> {
     };
     let shape = shapes::named("snap/one");
     let snapshot = |line: &&str| Case::makes(format!("blkdebug/snapshot/{}", label(line)), shape, line);
-    let given = LINES.iter().map(line).chain(SNAPSHOTS.iter().map(snapshot));
+    let chain = |line: &&str| {
+        Case::after(format!("blkdebug/chain/{}", label(line)), format!("{SETUP}\n{CHAINS_SETUP}"), line)
+    };
+    let given = LINES.iter().map(line).chain(SNAPSHOTS.iter().map(snapshot)).chain(CHAINS.iter().map(chain));
     given.chain(FILES.iter().map(file)).chain(under_rules()).chain(under_events()).collect()
 }
