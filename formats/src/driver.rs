@@ -251,8 +251,10 @@ pub enum Compressing {
     Never,
     /// What it is asked to.
     OnRequest,
-    /// Everything.
+    /// Everything, and a part of a unit cannot be written.
     Always,
+    /// Everything; a part of a unit is put together with what stands around it.
+    Whole,
     /// Nothing, although it can be asked to.
     InVain,
 }

@@ -76,6 +76,7 @@ mod vhdx;
 mod vmdk;
 pub mod vpc;
 pub mod vvfat;
+mod window;
 mod windows_name;
 
 pub use amend::{Amend, Amendment};

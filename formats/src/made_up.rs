@@ -1,4 +1,4 @@
-//! Disks whose bytes are made when they are asked for, and which are only read.
+//! Disks whose bytes are made when they are asked for.
 
 use std::fmt::Debug;
 use std::io::IoSlice;
@@ -14,6 +14,12 @@ pub(crate) trait Bytes: Debug + Send + Sync {
 
     /// Makes those from `at`, all of which there are.
     fn make(&self, at: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Takes bytes in their place, where that means something.
+    fn take(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let _ = bytes;
+        Err(journal::Error::new(ErrorKind::Unsupported, "write to", &self.name(), Some(at)))
+    }
 
     /// What they are called, for messages.
     fn name(&self) -> PathBuf;
@@ -48,8 +54,13 @@ impl<B: Bytes> Disk for MadeUpDisk<B> {
         Err(journal::Error::new(ErrorKind::UnexpectedEnd, "read", &self.0.name(), Some(offset)))
     }
 
-    fn write_vectored_at(&self, _offset: u64, _bufs: &[IoSlice<'_>]) -> Result<()> {
-        Err(self.refuse("write to"))
+    fn write_vectored_at(&self, offset: u64, bufs: &[IoSlice<'_>]) -> Result<()> {
+        let mut at = offset;
+        for buf in bufs {
+            self.0.take(at, buf)?;
+            at = at.saturating_add(buf.len() as u64);
+        }
+        Ok(())
     }
 
     fn can_resize(&self) -> bool {

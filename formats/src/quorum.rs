@@ -1,21 +1,23 @@
 //! Several images that are to be the same: what most of them say counts.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use journal::{Disk, ErrorKind};
+use journal::{Access, Disk, ErrorKind, Zeroing};
 
+use crate::engine::Write;
 use crate::made_up::{Bytes, MadeUpDisk};
 use crate::options::quorum::{Pattern, Voting};
 use crate::{
-    Driver, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, Image, ImageFile, Mapping, Result,
-    Target, engine, notice,
+    Allocation, Driver, Durability, Error, Format, FormatDetails, GuestOffset, Holes, HostOffset, Image,
+    ImageFile, Mapping, Result, Target, Writer, engine, notice,
 };
 
 /// The driver of a quorum of images.
 #[derive(Debug)]
 pub(crate) struct Quorum {
     disk: Arc<MadeUpDisk<Votes>>,
+    access: Access,
 }
 
 /// What most images say.
@@ -24,16 +26,19 @@ struct Votes {
     children: Vec<Arc<Image>>,
     voting: Voting,
     size: u64,
+    /// Parts of one cluster are written one after another.
+    writing: Mutex<()>,
 }
 
 impl Quorum {
     /// A quorum of images, of which there is at least one. All have to be as long as the first.
-    pub(crate) fn new(children: Vec<Arc<Image>>, voting: Voting) -> Result<Self> {
+    pub(crate) fn new(children: Vec<Arc<Image>>, voting: Voting, access: Access) -> Result<Self> {
         let size = children.first().map_or(0, |image| image.virtual_size());
         if children.iter().any(|image| image.virtual_size() != size) {
             return Err(Error::corrupt("Could not refresh total sector count: Input/output error"));
         }
-        Ok(Self { disk: Arc::new(MadeUpDisk(Votes { children, voting, size })) })
+        let votes = Votes { children, voting, size, writing: Mutex::new(()) };
+        Ok(Self { disk: Arc::new(MadeUpDisk(votes)), access })
     }
 }
 
@@ -72,6 +77,42 @@ impl Driver for Quorum {
     fn files(&self) -> Vec<ImageFile> {
         Vec::new()
     }
+
+    fn writer(&self) -> Option<&dyn Writer> {
+        (self.access == Access::Write).then_some(self as _)
+    }
+}
+
+/// What is written is written to all images, or the command fails.
+impl Writer for Quorum {
+    fn granularity(&self) -> u64 {
+        1
+    }
+
+    fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
+        Ok(Allocation { at, len, disk: Arc::clone(&self.disk) as Arc<dyn Disk>, offset: HostOffset(at.0) })
+    }
+
+    fn link(&self, _allocation: &Allocation) -> Result<()> {
+        Ok(())
+    }
+
+    fn zero(&self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
+        self.disk.0.write(at.0, Write::Zeroes { len, how })
+    }
+
+    fn discard(&self, at: GuestOffset, len: u64) -> Result<()> {
+        self.zero(at, len, Zeroing::Unmap)
+    }
+
+    fn overwrites(&self) -> bool {
+        true
+    }
+
+    fn commit(&self, durability: Durability) -> Result<()> {
+        let writers = self.disk.0.children.iter().filter_map(|image| image.driver().writer());
+        writers.into_iter().try_for_each(|writer| writer.commit(durability))
+    }
 }
 
 impl Bytes for Votes {
@@ -86,15 +127,22 @@ impl Bytes for Votes {
         }
     }
 
+    fn take(&self, at: u64, bytes: &[u8]) -> journal::Result<()> {
+        self.write(at, Write::Data(bytes)).map_err(|error| {
+            let kind = error.floor().map_or(ErrorKind::Io, journal::Error::kind);
+            journal::Error::new(kind, "write", &self.name(), Some(at))
+        })
+    }
+
     fn name(&self) -> PathBuf {
         self.children.first().map_or("quorum".into(), |image| image.filename().into())
     }
 }
 
-/// What several images say of a range, and how many.
-struct Version {
+/// What several images say of a range, and which.
+struct Version<'a> {
     bytes: Vec<u8>,
-    votes: usize,
+    voters: Vec<&'a Arc<Image>>,
 }
 
 impl Votes {
@@ -114,8 +162,8 @@ impl Votes {
                 continue;
             }
             match versions.iter_mut().find(|version| version.bytes == bytes) {
-                Some(version) => version.votes += 1,
-                None => versions.push(Version { bytes, votes: 1 }),
+                Some(version) => version.voters.push(image),
+                None => versions.push(Version { bytes, voters: vec![image] }),
             }
         }
         if let ([one, two], true) = (&versions[..], self.voting.verifies) {
@@ -125,13 +173,29 @@ impl Votes {
             notice::tell(&format!("quorum: offset={at} bytes={bytes} contents mismatch at offset {differs}"));
         }
         // Of versions with as many votes the last one counts, as in QEMU.
-        match versions.into_iter().max_by_key(|version| version.votes) {
-            Some(winner) if winner.votes >= self.voting.threshold => {
+        versions.sort_by_key(|version| version.voters.len());
+        match versions.pop() {
+            Some(winner) if winner.voters.len() >= self.voting.threshold => {
                 buf.copy_from_slice(&winner.bytes);
-                Ok(())
+                if self.voting.rewrites { self.correct(versions, at, buf) } else { Ok(()) }
             }
             _ => Err(self.failed(at)),
         }
+    }
+
+    /// Gives those that were outvoted what the others say.
+    fn correct(&self, outvoted: Vec<Version<'_>>, at: u64, bytes: &[u8]) -> journal::Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        for image in outvoted.into_iter().flat_map(|version| version.voters) {
+            engine::write(image, at, Write::Data(bytes)).map_err(|_| self.failed(at))?;
+        }
+        Ok(())
+    }
+
+    /// Writes to all images.
+    fn write(&self, at: u64, what: Write<'_>) -> Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.children.iter().try_for_each(|image| engine::write(image, at, what))
     }
 
     fn failed(&self, at: u64) -> journal::Error {

@@ -64,10 +64,16 @@ fn aligned(writer: &dyn Writer, start: u64, end: u64, what: &Write<'_>, at: u64)
 }
 
 /// Writes whole units.
-fn store(writer: &dyn Writer, mut start: u64, mut bytes: &[u8]) -> Result<()> {
-    if let (Compressing::Always, Some(compression)) = (writer.compressing(), writer.compression()) {
-        return store_compressed(writer, &compression, start, bytes);
+fn store(writer: &dyn Writer, start: u64, bytes: &[u8]) -> Result<()> {
+    match (writer.compressing(), writer.compression()) {
+        (Compressing::Always | Compressing::Whole, Some(compression)) => {
+            store_compressed(writer, &compression, start, bytes)
+        }
+        _ => store_plain(writer, start, bytes),
     }
+}
+
+fn store_plain(writer: &dyn Writer, mut start: u64, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         let allocation = writer.prepare(GuestOffset(start), bytes.len() as u64)?;
         let (run, rest) = bytes.split_at(allocation.len as usize);
@@ -84,9 +90,11 @@ fn store_compressed(writer: &dyn Writer, how: &Compression, mut start: u64, byte
     let mut encoder = Encoder::new(how.stream)?;
     let mut payload = vec![0; how.max_len as usize];
     for unit in bytes.chunks(how.cluster_size as usize) {
-        let len = encoder.encode(unit, &mut payload);
-        let len = len.ok_or_else(|| Error::invalid("A cluster gets too long by being compressed"))?;
-        writer.write_compressed(GuestOffset(start), &payload[..len])?;
+        match encoder.encode(unit, &mut payload) {
+            Some(len) => writer.write_compressed(GuestOffset(start), &payload[..len])?,
+            None if writer.compressing() == Compressing::Whole => store_plain(writer, start, unit)?,
+            None => return Err(Error::invalid("A cluster gets too long by being compressed")),
+        }
         start += unit.len() as u64;
     }
     Ok(())

@@ -30,7 +30,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// An image whose virtual disk is the file. Its own files have been locked.
-    fn of_image(image: Image) -> Self {
+    pub(super) fn of_image(image: Image) -> Self {
         let image = Arc::new(image);
         let disk = Arc::new(ImageDisk::new(Arc::clone(&image)));
         Self { below: Below::Image(image), disk, under_raw: None, locking: Locking::Off }
@@ -54,7 +54,7 @@ impl Opener<'_> {
         self.bare(&self.open_null(node)?)
     }
 
-    fn bare(&self, file: &FileNode) -> Result<Image> {
+    pub(super) fn bare(&self, file: &FileNode) -> Result<Image> {
         let driver = Box::new(Raw::whole(Arc::clone(&file.disk), self.flags.access)?);
         Ok(Image::from_parts(Parts {
             name: file.name.clone(),
@@ -86,9 +86,9 @@ impl Opener<'_> {
             NodeOptions::Format(node) => {
                 // What is behind the image below belongs to its bytes.
                 let flags = OpenFlags { writable_backing: None, backing: true, ..self.flags };
-                Ok(Opened::of_image(Opener { flags, ..*self }.open_format(node, need)?))
+                Opener { flags, ..*self }.open_format_below(node, need)
             }
-            NodeOptions::Filter(node) => Ok(Opened::of_image(self.open_filter(node, need)?)),
+            NodeOptions::Filter(node) => self.open_filter_below(node, need),
         }
     }
 

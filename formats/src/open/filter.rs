@@ -5,20 +5,41 @@ use std::sync::Arc;
 use journal::{Access, Disk};
 
 use super::claim::Need;
+use super::file::Opened;
 use super::image::Opener;
-use crate::filter::Filtered;
+use crate::filter::{Compressed, Filtered};
 use crate::image::{Below, Child, FileNode, NodeName, Parts};
 use crate::layered::ImageDisk;
 use crate::options::FilterNode;
 use crate::options::filter::Filter;
-use crate::{Error, Format, Image, OpenFlags, Result};
+use crate::{Driver, Error, Format, Image, OpenFlags, Result};
 
 impl Opener<'_> {
     /// A filter over an image, or over a file.
     pub(super) fn open_filter(&self, node: FilterNode, need: Need) -> Result<Image> {
-        let (filter, driver_name) = (node.filter, node.filter.name());
+        let image = Arc::new(self.under_filter(&node)?.open(*node.file.clone(), need)?);
+        filtered(&node, image)
+    }
+
+    /// A filter under an image. Over a file it is that file, which is not locked yet.
+    pub(super) fn open_filter_below(&self, node: FilterNode, need: Need) -> Result<Opened> {
+        let opener = self.under_filter(&node)?;
+        let under = opener.open_below(*node.file.clone(), need)?;
+        let image = match &under.below {
+            Below::File(file) => Arc::new(opener.bare(file)?),
+            Below::Image(image) => Arc::clone(image),
+        };
+        let image = filtered(&node, image)?;
+        match node.filter {
+            Filter::Compress => Ok(Opened::of_image(image)),
+            _ => Ok(Opened { below: Below::Image(Arc::new(image)), ..under }),
+        }
+    }
+
+    /// The opener of what the filter is over.
+    fn under_filter(&self, node: &FilterNode) -> Result<Self> {
         let opener = self.with_switches(&node.generic)?;
-        if filter == Filter::CopyOnRead && opener.flags.access == Access::Read {
+        if node.filter == Filter::CopyOnRead && opener.flags.access == Access::Read {
             return Err(Error::invalid("Block node is read-only"));
         }
         if let Some(group) = &node.group
@@ -27,21 +48,30 @@ impl Opener<'_> {
             return Err(Error::invalid(format!("Throttle group '{group}' does not exist")));
         }
         let flags = OpenFlags { backing: true, ..opener.flags };
-        let image = Arc::new(Self { flags, ..opener }.open(*node.file, need)?);
-        if filter == Filter::Compress {
-            check_compression(&image, flags.access)?;
-        }
-        if let Some(key) = node.unknown.first_key() {
-            let text = format!("Block format '{driver_name}' does not support the option '{key}'");
-            return Err(Error::invalid(text));
-        }
-        let children = vec![child(&image)];
-        let own = node.spelled.iter().map(|(key, value)| (*key, value.into())).collect();
-        let name = NodeName::of_filter(driver_name, own, &children);
-        let (backing, driver) = (image.backing().cloned(), Box::new(Filtered::new(image)));
-        let (backing_name, probed) = (None, false);
-        Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))
+        Ok(Self { flags, ..opener })
     }
+}
+
+/// The filter over that image.
+fn filtered(node: &FilterNode, image: Arc<Image>) -> Result<Image> {
+    let driver_name = node.filter.name();
+    if node.filter == Filter::Compress {
+        check_compression(&image)?;
+    }
+    if let Some(key) = node.unknown.first_key() {
+        let text = format!("Block format '{driver_name}' does not support the option '{key}'");
+        return Err(Error::invalid(text));
+    }
+    let children = vec![child(&image)];
+    let own = node.spelled.iter().map(|(key, value)| (*key, value.into())).collect();
+    let name = NodeName::of_filter(driver_name, own, &children);
+    let backing = image.backing().cloned();
+    let driver: Box<dyn Driver> = match node.filter {
+        Filter::Compress => Box::new(Compressed::new(Filtered::new(image))),
+        _ => Box::new(Filtered::new(image)),
+    };
+    let (backing_name, probed) = (None, false);
+    Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))
 }
 
 /// What a filter is over.
@@ -64,16 +94,13 @@ fn child(image: &Arc<Image>) -> Child {
 }
 
 /// Refuses to compress where that is not possible.
-fn check_compression(image: &Image, access: Access) -> Result<()> {
+fn check_compression(image: &Image) -> Result<()> {
     let name = image.driver_name();
     let can_compress = Filter::from_name(name).is_some_and(Filter::passes_compression)
         || matches!(Format::from_name(name), Some(Format::Qcow2 | Format::Qcow | Format::Vmdk));
     if !can_compress {
         let text = format!("Compression is not supported for underlying format: {name}");
         return Err(Error::unsupported(text));
-    }
-    if access == Access::Write {
-        return Err(Error::unsupported("Writing through the driver 'compress' is not supported yet"));
     }
     Ok(())
 }

@@ -3,23 +3,24 @@
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use journal::{Access, Caching, Disk};
 use serde_json::Value;
 
-use super::claim::Need;
+use super::claim::{Locking, Need};
 use super::file::Opened;
 use super::further::Further;
 use super::tell;
 use crate::error::ResultExt;
-use crate::image::{Child, NodeName, Parts, primary_name};
+use crate::image::{Below, Child, NodeName, Parts, primary_name};
 use crate::luks::Luks;
 use crate::options::driver::not_supported;
 use crate::options::node::refuse_reference;
 use crate::options::{
     Backing, Dict, FormatNode, FormatOptions, GenericOptions, ImageOptions, LuksOptions, NodeOptions,
-    ParsedNode, Qcow2Options, Scalar, Slot, name,
+    ParsedNode, Qcow2Options, RawOptions, Scalar, Slot, name,
 };
 use crate::parallels::{Behind as BehindParallels, Parallels};
 use crate::qcow::Qcow;
@@ -33,7 +34,7 @@ use crate::shown::{shown, shown_bytes};
 use crate::vpc::Vpc;
 use crate::{
     BackingReference, Driver, Error, Format, Image, ImplicitFile, OpenContext, OpenFlags, Result, notice,
-    probe, registry,
+    probe, registry, window,
 };
 
 /// How many images a chain may have. QEMU has no such limit: it ends when files or memory run out.
@@ -62,6 +63,27 @@ type Identity = ((u64, u64), Format);
 impl Above<'_> {
     fn contains(&self, identity: Identity) -> bool {
         std::iter::successors(Some(self), |image| image.above).any(|image| image.identity == identity)
+    }
+}
+
+/// What a raw image is of its file.
+struct Part {
+    disk: Arc<dyn Disk>,
+    under_raw: Option<Arc<dyn Disk>>,
+    locking: Locking,
+}
+
+impl Part {
+    fn of(raw: &RawOptions, file: &Opened) -> Self {
+        let name = PathBuf::from(file.below.name().display());
+        let part = |disk: &Arc<dyn Disk>| window::part(disk, raw.offset, raw.size, &name);
+        let under_raw = file.under_raw.as_ref().map(part);
+        Self { disk: part(&file.disk), under_raw, locking: file.locking }
+    }
+
+    fn into_opened(self, image: Image) -> Opened {
+        let Self { disk, under_raw, locking } = self;
+        Opened { below: Below::Image(Arc::new(image)), disk, under_raw, locking }
     }
 }
 
@@ -95,12 +117,29 @@ impl Opener<'_> {
     }
 
     pub(super) fn open_format(&self, node: FormatNode, need: Need) -> Result<Image> {
+        self.open_over(node, need, None)
+    }
+
+    /// An image under another one. A raw image is (a part of) its file, which is written as if it were there alone.
+    pub(super) fn open_format_below(&self, node: FormatNode, need: Need) -> Result<Opened> {
+        let mut part = None;
+        let image = self.open_over(node, need, Some(&mut part))?;
+        Ok(match part {
+            None => Opened::of_image(image),
+            Some(part) => part.into_opened(image),
+        })
+    }
+
+    fn open_over(&self, node: FormatNode, need: Need, part: Option<&mut Option<Part>>) -> Result<Image> {
         let opener = self.with_switches(&node.image.generic)?;
         let file = opener.open_below(*node.file, need)?;
         let probed = node.image.format == FormatOptions::Probe;
         self.context.gate.admit(&*file.disk, node.image.format.format())?;
         let options = if probed { opener.probe(node.image, &file)? } else { node.image };
         need.of_file(&options.format).claim(&*file.disk, file.locking)?;
+        if let (FormatOptions::Raw(raw), Some(part)) = (&options.format, part) {
+            *part = Some(Part::of(raw, &file));
+        }
         let mut options = options;
         let driven = opener.open_driver(&mut options, file, need)?;
         opener.finish(options, driven, need, probed)

@@ -18,21 +18,18 @@ impl Opener<'_> {
     /// A quorum of images, each with all that is behind it.
     pub(super) fn open_quorum(&self, node: QuorumNode, need: Need) -> Result<Image> {
         let opener = self.with_switches(&node.generic)?;
-        if opener.flags.access == Access::Write {
-            return Err(Error::unsupported("Writing through the driver 'quorum' is not supported yet"));
-        }
         let flags = OpenFlags { writable_backing: None, backing: true, ..opener.flags };
         let opener = Self { flags, ..opener };
         let mut images = Vec::new();
         for child in node.children {
             images.push(Arc::new(opener.open(child, need.of_metadata_file())?));
         }
-        if node.voting.rewrites {
+        if node.voting.rewrites && flags.access == Access::Read {
             return Err(Error::invalid("Block node is read-only"));
         }
         let children: Vec<Child> =
             images.iter().enumerate().map(|(index, image)| child(index, image)).collect();
-        let driver = Box::new(Quorum::new(images, node.voting)?);
+        let driver = Box::new(Quorum::new(images, node.voting, flags.access)?);
         if let Some(key) = node.unknown.first_key() {
             let text = format!("Block format '{DRIVER}' does not support the option '{key}'");
             return Err(Error::invalid(text));

@@ -141,7 +141,7 @@ fn merge(top: &Image, base: &Image, request: &Commit, progress: &dyn Progress) -
         target: base,
         beneath: Beneath::Layer(base, old_size),
         method: match target.compressing() {
-            Compressing::Always => Method::Compressed,
+            Compressing::Always | Compressing::Whole => Method::Compressed,
             _ if target.overwrites() => Method::Offload,
             _ => Method::Plain,
         },

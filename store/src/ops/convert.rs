@@ -180,7 +180,8 @@ impl Convert {
 impl Convert {
     fn method(&self, target: &Image) -> Method {
         match (self.transfer, compressing(target)) {
-            (_, Compressing::Always) | (Transfer::Compressed, Compressing::OnRequest) => Method::Compressed,
+            (_, Compressing::Always | Compressing::Whole)
+            | (Transfer::Compressed, Compressing::OnRequest) => Method::Compressed,
             (Transfer::Offload, _) => Method::Offload,
             _ if matches!(self.target, Target::Existing { .. }) => {
                 Method::into_existing(target, self.source_flags)

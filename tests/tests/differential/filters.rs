@@ -79,11 +79,50 @@ const LINES: &[&str] = &[
     "info --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=compress,file.driver=throttle,file.throttle-group=g,file.file.driver=qcow2,file.file.file.filename=t.qcow2",
     "info --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=h,file.filename=d.raw",
     "check --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=throttle,throttle-group=g,file.driver=qcow2,file.file.filename=t.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=preallocate,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=copy-on-read,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --object throttle-group,id=g,limits.iops-total=100000 --image-opts driver=qcow2,file.driver=throttle,file.throttle-group=g,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=raw,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=raw,file.file.driver=preallocate,file.file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=preallocate,file.file.driver=raw,file.file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=raw,file.driver=qcow2,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=raw,offset=1k,file.driver=qcow2,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=preallocate,file.driver=raw,file.file.driver=qcow2,file.file.file.filename=t.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,read-only=on,file.driver=raw,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=raw,file.read-only=on,file.file.filename=a.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=compress,file.driver=qcow2,file.file.filename=e.qcow2",
+    "bench -w -c 3 -s 64k --image-opts driver=compress,file.driver=qcow2,file.file.filename=e.qcow2",
+    "bench -w -c 1 -s 700 --image-opts driver=raw,file.driver=compress,file.file.driver=qcow2,file.file.file.filename=e.qcow2",
+    "bench -w -c 3 -s 700 --image-opts driver=compress,file.driver=raw,file.file.driver=qcow2,file.file.file.filename=e.qcow2",
+    "convert -n --target-image-opts d.raw driver=compress,file.driver=qcow2,file.file.filename=e.qcow2",
+    "convert -n --target-image-opts d.raw driver=raw,file.driver=compress,file.file.driver=qcow2,file.file.file.filename=e.qcow2",
+    "convert -n --target-image-opts d.raw driver=raw,file.driver=qcow2,file.file.filename=e.qcow2",
+    "convert -n --target-image-opts d.raw driver=qcow2,file.driver=raw,file.file.filename=e.qcow2",
+    "convert -n -c --target-image-opts d.raw driver=qcow2,file.driver=raw,file.file.filename=e.qcow2",
+    "convert -n -c --target-image-opts d.raw driver=raw,file.driver=qcow2,file.file.filename=e.qcow2",
+    "resize --image-opts driver=qcow2,file.driver=raw,file.file.filename=a.qcow2 8M",
+    "resize --image-opts driver=raw,file.driver=qcow2,file.file.filename=a.qcow2 8M",
+    "resize --image-opts driver=compress,file.driver=qcow2,file.file.filename=a.qcow2 8M",
+    "resize --shrink --image-opts driver=qcow2,file.driver=preallocate,file.file.filename=a.qcow2 512k",
+    "resize --shrink --image-opts driver=raw,file.driver=qcow2,file.file.filename=e.qcow2 512k",
+    "snapshot -c s --image-opts driver=qcow2,file.driver=raw,file.file.filename=a.qcow2",
+    "snapshot -c s --image-opts driver=raw,file.driver=qcow2,file.file.filename=a.qcow2",
+    "snapshot -c s --image-opts driver=compress,file.driver=qcow2,file.file.filename=a.qcow2",
+    "bitmap --add --image-opts driver=qcow2,file.driver=raw,file.file.filename=a.qcow2 b",
+    "bitmap --add --image-opts driver=preallocate,file.driver=qcow2,file.file.filename=a.qcow2 b",
+    "amend -o lazy_refcounts=on --image-opts driver=qcow2,file.driver=preallocate,file.file.filename=a.qcow2",
+    "amend -o lazy_refcounts=on --image-opts driver=preallocate,file.driver=qcow2,file.file.filename=a.qcow2",
+    "check -r all --image-opts driver=qcow2,file.driver=raw,file.file.filename=a.qcow2",
+    "commit --image-opts driver=qcow2,file.driver=raw,file.file.filename=t.qcow2",
+    "rebase -u -b '' --image-opts driver=qcow2,file.driver=raw,file.file.filename=t.qcow2",
+    "commit --image-opts driver=raw,file.driver=qcow2,file.file.filename=t.qcow2",
+    "commit --image-opts driver=compress,file.driver=qcow2,file.file.filename=t.qcow2",
 ];
 
 pub fn cases() -> Vec<Case> {
     const SETUP: &str = "noise d.raw 1M 1\nnoise d2.raw 1M 2\nimg convert -f raw -O qcow2 d.raw a.qcow2
-        img create -q -f qcow2 -b a.qcow2 -F qcow2 t.qcow2\nio t.qcow2 | write -q -P 2 512k 128k";
+        img create -q -f qcow2 -b a.qcow2 -F qcow2 t.qcow2\nio t.qcow2 | write -q -P 2 512k 128k
+        img create -q -f qcow2 e.qcow2 4M";
     let case = |line: &&str| Case::after(format!("filters/{}", label(line)), SETUP, line);
     LINES.iter().map(case).collect()
 }

@@ -61,6 +61,20 @@ const LINES: &[&str] = &[
     "info quorum:d.raw",
     "create -f quorum x 1M",
     "rebase -u -F raw -b d.raw --image-opts QQ",
+    "bench -w -c 3 -s 700 --image-opts QQ",
+    "bench -w -c 3 -s 700 --image-opts QQ,rewrite-corrupted=on",
+    "bench -w -c 3 -s 700 --image-opts Q2,blkverify=on",
+    "bench -w -c 3 -s 700 --image-opts QQ,read-pattern=fifo",
+    "bench -w -c 3 -s 700 --image-opts QQ,children.1.read-only=on",
+    "bench -w -c 3 -s 700 --image-opts driver=raw,file.driver=quorum,file.vote-threshold=1,file.children.0.driver=raw,file.children.0.file.filename=d.raw",
+    "convert -n -f raw --target-image-opts other.raw driver=quorum,vote-threshold=2,children.0.driver=qcow2,children.0.file.filename=a.qcow2,children.1.driver=raw,children.1.file.filename=same.raw",
+    "convert -n -c -f raw --target-image-opts other.raw driver=quorum,vote-threshold=1,children.0.driver=qcow2,children.0.file.filename=a.qcow2",
+    "convert -n -f raw --target-image-opts short.raw driver=quorum,vote-threshold=2,children.0.driver=qcow2,children.0.file.filename=a.qcow2,children.1.driver=raw,children.1.file.filename=same.raw",
+    "resize --image-opts QQ 8M",
+    "snapshot -c s --image-opts QQ",
+    "bitmap --add --image-opts QQ b",
+    "amend -o compat=1.1 --image-opts QQ",
+    "check -r all --image-opts QQ",
 ];
 
 pub fn cases() -> Vec<Case> {
