@@ -6,18 +6,36 @@ use journal::Zeroing;
 
 use crate::{
     Allocation, Compressing, Compression, Driver, Durability, Error, Format, FormatDetails, GuestOffset,
-    Image, ImageFile, Mapping, Resize, Result, Snapshots, Writer,
+    Image, ImageFile, Mapping, Overlay, Resize, Result, SnapshotWriter, Snapshots, Writer,
 };
+
+/// What a filter does with what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    None,
+    /// It is compressed.
+    Compressed,
+}
 
 /// The driver of a filter over an image.
 #[derive(Debug)]
 pub(crate) struct Filtered {
     image: Arc<Image>,
+    effect: Effect,
 }
 
 impl Filtered {
-    pub(crate) fn new(image: Arc<Image>) -> Self {
-        Self { image }
+    pub(crate) fn new(image: Arc<Image>, effect: Effect) -> Self {
+        Self { image, effect }
+    }
+
+    fn below(&self) -> Option<&dyn Writer> {
+        self.image.driver().writer()
+    }
+
+    fn writer_below(&self) -> Result<&dyn Writer> {
+        self.below().ok_or_else(|| Error::unsupported("Image is not writable"))
     }
 }
 
@@ -53,111 +71,83 @@ impl Driver for Filtered {
     }
 
     fn writer(&self) -> Option<&dyn Writer> {
-        self.image.driver().writer()
+        self.below().map(|_| self as _)
     }
 }
 
-/// The driver of a filter that compresses what is written.
-#[derive(Debug)]
-pub(crate) struct Compressed {
-    filtered: Filtered,
-}
-
-impl Compressed {
-    pub(crate) fn new(filtered: Filtered) -> Self {
-        Self { filtered }
-    }
-
-    fn below(&self) -> Result<&dyn Writer> {
-        self.filtered.writer().ok_or_else(|| Error::unsupported("Image is not writable"))
-    }
-}
-
-impl Driver for Compressed {
-    fn format(&self) -> Format {
-        self.filtered.format()
-    }
-
-    fn virtual_size(&self) -> u64 {
-        self.filtered.virtual_size()
-    }
-
-    fn map(&self, at: GuestOffset, len: u64) -> Result<Mapping> {
-        self.filtered.map(at, len)
-    }
-
-    fn tells_allocation(&self) -> bool {
-        self.filtered.tells_allocation()
-    }
-
-    fn details(&self) -> Result<FormatDetails> {
-        self.filtered.details()
-    }
-
-    fn files(&self) -> Vec<ImageFile> {
-        self.filtered.files()
-    }
-
-    fn snapshots(&self) -> Option<&dyn Snapshots> {
-        self.filtered.snapshots()
-    }
-
-    fn writer(&self) -> Option<&dyn Writer> {
-        self.filtered.writer().map(|_| self as _)
-    }
-}
-
-/// Whole clusters are written, since that is what is compressed.
-impl Writer for Compressed {
+/// Bitmaps and features are the image's, and not to be changed through a filter.
+impl Writer for Filtered {
+    /// What is compressed is a whole cluster.
     fn granularity(&self) -> u64 {
-        self.compression().map_or(1, |compression| compression.cluster_size)
+        match (self.effect, self.compression()) {
+            (Effect::Compressed, Some(compression)) => compression.cluster_size,
+            _ => self.below().map_or(1, Writer::granularity),
+        }
     }
 
     fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
-        self.below()?.prepare(at, len)
+        self.writer_below()?.prepare(at, len)
     }
 
     fn link(&self, allocation: &Allocation) -> Result<()> {
-        self.below()?.link(allocation)
+        self.writer_below()?.link(allocation)
     }
 
     fn zero(&self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
-        self.below()?.zero(at, len, how)
+        self.writer_below()?.zero(at, len, how)
     }
 
     fn discard(&self, at: GuestOffset, len: u64) -> Result<()> {
-        self.below()?.discard(at, len)
+        self.writer_below()?.discard(at, len)
     }
 
     fn compression(&self) -> Option<Compression> {
-        self.filtered.writer()?.compression()
+        self.below()?.compression()
     }
 
     fn compressing(&self) -> Compressing {
-        match self.filtered.writer().map(Writer::compressing) {
-            Some(Compressing::OnRequest) => Compressing::Whole,
-            Some(other) => other,
-            None => Compressing::Never,
+        match (self.effect, self.below().map(Writer::compressing)) {
+            (Effect::Compressed, Some(Compressing::OnRequest)) => Compressing::Whole,
+            (_, Some(other)) => other,
+            (_, None) => Compressing::Never,
         }
     }
 
     fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {
-        self.below()?.write_compressed(at, payload)
+        self.writer_below()?.write_compressed(at, payload)
+    }
+
+    fn snapshots(&self) -> Option<&dyn SnapshotWriter> {
+        self.below()?.snapshots()
     }
 
     fn overwrites(&self) -> bool {
-        self.filtered.writer().is_some_and(Writer::overwrites)
+        self.below().is_some_and(Writer::overwrites)
     }
 
     fn zeroes_are_data(&self) -> bool {
-        self.filtered.writer().is_some_and(Writer::zeroes_are_data)
+        self.below().is_some_and(Writer::zeroes_are_data)
+    }
+
+    fn unwritten_is_noise(&self) -> bool {
+        self.below().is_some_and(Writer::unwritten_is_noise)
+    }
+
+    fn follow(&self, backing: &dyn Driver) {
+        if let Some(writer) = self.below() {
+            writer.follow(backing);
+        }
+    }
+
+    fn overlay(&self) -> Option<&dyn Overlay> {
+        self.below()?.overlay()
     }
 
     fn resizer(&self) -> Option<&dyn Resize> {
-        self.filtered.writer()?.resizer()
+        self.below()?.resizer()
     }
 
     fn commit(&self, durability: Durability) -> Result<()> {
-        self.below()?.commit(durability)
+        self.writer_below()?.commit(durability)
     }
 }

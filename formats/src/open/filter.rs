@@ -7,12 +7,12 @@ use journal::{Access, Disk};
 use super::claim::Need;
 use super::file::Opened;
 use super::image::Opener;
-use crate::filter::{Compressed, Filtered};
+use crate::filter::{Effect, Filtered};
 use crate::image::{Below, Child, FileNode, NodeName, Parts};
 use crate::layered::ImageDisk;
 use crate::options::FilterNode;
 use crate::options::filter::Filter;
-use crate::{Driver, Error, Format, Image, OpenFlags, Result};
+use crate::{Error, Format, Image, OpenFlags, Result};
 
 impl Opener<'_> {
     /// A filter over an image, or over a file.
@@ -66,10 +66,8 @@ fn filtered(node: &FilterNode, image: Arc<Image>) -> Result<Image> {
     let own = node.spelled.iter().map(|(key, value)| (*key, value.into())).collect();
     let name = NodeName::of_filter(driver_name, own, &children);
     let backing = image.backing().cloned();
-    let driver: Box<dyn Driver> = match node.filter {
-        Filter::Compress => Box::new(Compressed::new(Filtered::new(image))),
-        _ => Box::new(Filtered::new(image)),
-    };
+    let effect = if node.filter == Filter::Compress { Effect::Compressed } else { Effect::None };
+    let driver = Box::new(Filtered::new(image, effect));
     let (backing_name, probed) = (None, false);
     Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))
 }

@@ -68,6 +68,17 @@ pub(super) fn unlock(
     Ok(Verdict { size: image.virtual_size(), content, qcow2: None })
 }
 
+/// What block options name.
+pub(super) fn look_through(reader: &Reader<'_>, tree: &Frozen, options: &str) -> Result<Verdict, String> {
+    rest_on_all(reader, tree)?;
+    let fs = tree.thaw();
+    let context = OpenContext { fs: &fs, gate: &PermissiveGate, secrets: None };
+    let image = open_image_opts(&context, OsStr::new(options), OpenFlags::READ);
+    let image = image.map_err(|error| error.report())?;
+    let content = digest(&image, &[]).map_err(|error| error.report())?;
+    Ok(Verdict { size: image.virtual_size(), content, qcow2: None })
+}
+
 /// Takes all files of the tree to matter.
 fn rest_on_all(reader: &Reader<'_>, tree: &Frozen) -> Result<(), String> {
     for name in tree.names() {

@@ -117,6 +117,8 @@ enum Asked {
     Reader(Format),
     /// The driver of a format.
     Driver(&'static str),
+    /// The drivers that block options name.
+    Options(&'static str),
     /// Nobody: it is there.
     Part,
     /// The driver of a format, with passphrases.
@@ -149,6 +151,11 @@ impl Judge {
         passphrases: &'static [&'static str],
     ) -> Self {
         Self::new(path.into(), Asked::Unlocked(format, passphrases))
+    }
+
+    /// A judge of what block options name, which begins with the file at `path`.
+    pub fn of_options(path: impl Into<PathBuf>, options: &'static str) -> Self {
+        Self::new(path.into(), Asked::Options(options))
     }
 
     /// A judge of a part of an image, which is nothing by itself: it only is there or not.
@@ -189,6 +196,7 @@ impl Judge {
         let reader = Reader::new(tree);
         let opinion = reader.find(&self.path).map(|_| match self.format {
             Asked::Reader(format) => look(&reader, &self.path, format),
+            Asked::Options(options) => driven::look_through(&reader, tree, options),
             Asked::Part => Ok(Verdict { size: 0, content: Hasher::default().finish(), qcow2: None }),
             Asked::Driver(format) => driven::look(&reader, tree, &self.path, format),
             Asked::Unlocked(format, passphrases) => {

@@ -6,6 +6,7 @@ mod encrypted;
 mod features;
 mod inside;
 mod luks;
+mod nodes;
 mod others;
 
 use std::ffi::{OsStr, OsString};
@@ -105,6 +106,8 @@ const FAMILIES: &[Family] = &[
     others::commit,
     others::commit_alike,
     others::repair,
+    nodes::write,
+    nodes::convert_existing,
     luks::write,
     luks::convert_existing,
     luks::resize,

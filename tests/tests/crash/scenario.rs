@@ -37,6 +37,7 @@ pub struct Scenario {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     pub path: String,
+    /// The format, or the block options by which it is looked at.
     pub format: &'static str,
 }
 
@@ -83,6 +84,7 @@ impl Scenario {
         let judge = |image: &Watched| match image.format {
             "qcow2" => Judge::of_qcow2(&image.path),
             "raw" => Judge::of_raw(&image.path),
+            options if options.starts_with("driver=") => Judge::of_options(&image.path, options),
             EXTENT => Judge::of_part(&image.path),
             ENCRYPTED => Judge::of_encrypted(&image.path, "qcow2", PASSPHRASES),
             "luks" => Judge::of_encrypted(&image.path, "luks", PASSPHRASES),

@@ -90,7 +90,6 @@ const LINES: &[&str] = &[
     "bench -w -c 3 -s 700 --image-opts driver=preallocate,file.driver=raw,file.file.driver=qcow2,file.file.file.filename=t.qcow2",
     "bench -w -c 3 -s 700 --image-opts driver=qcow2,read-only=on,file.driver=raw,file.file.filename=a.qcow2",
     "bench -w -c 3 -s 700 --image-opts driver=qcow2,file.driver=raw,file.read-only=on,file.file.filename=a.qcow2",
-    "bench -w -c 3 -s 700 --image-opts driver=compress,file.driver=qcow2,file.file.filename=e.qcow2",
     "bench -w -c 3 -s 64k --image-opts driver=compress,file.driver=qcow2,file.file.filename=e.qcow2",
     "bench -w -c 1 -s 700 --image-opts driver=raw,file.driver=compress,file.file.driver=qcow2,file.file.file.filename=e.qcow2",
     "bench -w -c 3 -s 700 --image-opts driver=compress,file.driver=raw,file.file.driver=qcow2,file.file.file.filename=e.qcow2",
@@ -116,7 +115,6 @@ const LINES: &[&str] = &[
     "commit --image-opts driver=qcow2,file.driver=raw,file.file.filename=t.qcow2",
     "rebase -u -b '' --image-opts driver=qcow2,file.driver=raw,file.file.filename=t.qcow2",
     "commit --image-opts driver=raw,file.driver=qcow2,file.file.filename=t.qcow2",
-    "commit --image-opts driver=compress,file.driver=qcow2,file.file.filename=t.qcow2",
 ];
 
 pub fn cases() -> Vec<Case> {
