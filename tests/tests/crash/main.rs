@@ -43,7 +43,7 @@ use tally::{Report, Tally};
 const STATES: usize = 1_100_000;
 /// How much more than its share a scenario is asked for: many, of new files above all, have fewer
 /// different states.
-const LARGER: usize = 3;
+const LARGER: usize = 2;
 /// As many failures are enough to see what is wrong.
 const ENOUGH: usize = 20;
 
