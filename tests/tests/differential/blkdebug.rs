@@ -183,6 +183,42 @@ const CHAINS: &[&str] = &[
     "convert --image-opts -O raw driver=qcow2,file.filename=t.qcow2,backing.driver=qcow2,backing.file.driver=blkdebug,backing.file.image.filename=a.qcow2,backing.file.inject-error.event=none,backing.file.inject-error.sector=1600 out.raw",
 ];
 
+/// Other nodes over it and under it. `II` is a raw image on it on a qcow2 one.
+const NODES: &[&str] = &[
+    "convert -n --target-image-opts d2.raw WW",
+    "convert -n --target-image-opts d2.raw II",
+    "convert -n --target-image-opts holes.raw II",
+    "bench -w -c 2 --image-opts WW",
+    "bench -w -c 2 --image-opts II",
+    "bench -w -c 2 --image-opts WW,read-only=on",
+    "resize --image-opts WW 8M",
+    "resize --image-opts II 8M",
+    "resize --shrink --image-opts II 256k",
+    "convert -n --target-image-opts d2.raw WW,inject-error.event=none,inject-error.iotype=write",
+    "convert -n --target-image-opts d2.raw II,file.inject-error.event=none,file.inject-error.iotype=write",
+    "bench -w -c 2 --image-opts II,file.inject-error.event=write_aio,file.inject-error.errno=28",
+    "convert --image-opts -O raw II out.raw",
+    "convert --image-opts -O raw II,file.inject-error.event=read_aio out.raw",
+    "convert --image-opts -O raw II,file.image.file.driver=blkdebug out.raw",
+    "convert --image-opts -O raw driver=blkdebug,image.driver=qcow2,image.file.driver=blkdebug,image.file.image.filename=a.qcow2 out.raw",
+    "info --image-opts driver=preallocate,file.driver=blkdebug,file.image.filename=d.raw",
+    "bench -w -c 2 --image-opts driver=preallocate,file.driver=blkdebug,file.image.filename=d.raw",
+    "bench -w -c 2 --image-opts driver=preallocate,file.driver=blkdebug,file.image.filename=d.raw,file.inject-error.event=pwritev",
+    "convert -n --target-image-opts d2.raw driver=raw,file.driver=preallocate,file.file.driver=blkdebug,file.file.image.filename=d.raw",
+    "info --image-opts driver=compress,file.driver=QQ",
+    "info --image-opts driver=compress,file.driver=qcow2,file.file.driver=blkdebug,file.file.image.filename=a.qcow2",
+    "info --image-opts driver=blkdebug,image.driver=preallocate,image.file.filename=d.raw",
+    "map --image-opts driver=blkdebug,image.driver=preallocate,image.file.filename=d.raw",
+    "bench -w -c 2 --image-opts driver=blkdebug,image.driver=preallocate,image.file.filename=d.raw",
+    "convert --image-opts -O raw driver=blkdebug,image.driver=quorum,image.vote-threshold=1,image.children.0.driver=raw,image.children.0.file.filename=d.raw out.raw",
+    "convert --image-opts -O raw driver=quorum,vote-threshold=1,children.0.driver=raw,children.0.file.driver=blkdebug,children.0.file.image.filename=d.raw,children.1.driver=raw,children.1.file.filename=d.raw out.raw",
+    "info --image-opts driver=quorum,vote-threshold=1,children.0.driver=raw,children.0.file.driver=blkdebug,children.0.file.image.filename=d.raw",
+    "info --image-opts driver=raw,offset=512,size=1k,file.driver=blkdebug,file.image.filename=d.raw",
+    "convert --image-opts -O raw driver=raw,offset=512,size=1k,file.driver=blkdebug,file.image.filename=d.raw,file.inject-error.event=read_aio,file.inject-error.sector=2 out.raw",
+    "convert --image-opts -O raw driver=raw,offset=512,size=1k,file.driver=blkdebug,file.image.filename=d.raw,file.inject-error.event=read_aio,file.inject-error.sector=3 out.raw",
+    "convert --image-opts -O raw driver=raw,file.driver=blkdebug,file.image.driver=raw,file.image.offset=512,file.image.file.filename=d.raw out.raw",
+];
+
 const CHAINS_SETUP: &str = "img create -q -f qcow2 -b blkdebug::a.qcow2 -F qcow2 o.qcow2
     io o.qcow2 | write -q -P 6 100k 30k
     dir dir\nimg create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 1M
@@ -321,6 +357,10 @@ fn whole(line: &str) -> String {
         .replace("RR", "driver=raw,file.driver=blkdebug,file.image.filename=d.raw")
         .replace("QQ", "driver=qcow2,file.driver=blkdebug,file.image.filename=a.qcow2")
         .replace("TT", "driver=qcow2,file.driver=blkdebug,file.image.filename=t.qcow2")
+        .replace(
+            "II",
+            "driver=raw,file.driver=blkdebug,file.image.driver=qcow2,file.image.file.filename=a.qcow2",
+        )
         .replace("WW", "driver=blkdebug,image.driver=qcow2,image.file.filename=a.qcow2")
 }
 
@@ -373,6 +413,8 @@ pub fn cases() -> Vec<Case> {
     let chain = |line: &&str| {
         Case::after(format!("blkdebug/chain/{}", label(line)), format!("{SETUP}\n{CHAINS_SETUP}"), line)
     };
+    let node = |line: &&str| Case::after(format!("blkdebug/node/{}", label(line)), SETUP, &whole(line));
     let given = LINES.iter().map(line).chain(SNAPSHOTS.iter().map(snapshot)).chain(CHAINS.iter().map(chain));
+    let given = given.chain(NODES.iter().map(node));
     given.chain(FILES.iter().map(file)).chain(under_rules()).chain(under_events()).collect()
 }
