@@ -128,7 +128,12 @@ impl ParsedNode {
 struct Said {
     warnings: Vec<String>,
     node_names: Vec<String>,
+    /// How many names were met that name another node.
+    names_of_names: usize,
 }
+
+/// A name may go on with another one so many times.
+const MAX_NAMES_OF_NAMES: usize = 256;
 
 impl Said {
     /// Takes a node's generic options; its name must be its own.
@@ -261,6 +266,10 @@ fn parse_blkdebug(filename: Option<&OsStr>, mut options: Dict, said: &mut Said) 
     if let Some(filename) = filename {
         if options.has("filename") {
             return Err(Error::invalid("Can't specify 'file' and 'filename' options at the same time"));
+        }
+        said.names_of_names += 1;
+        if said.names_of_names > MAX_NAMES_OF_NAMES {
+            return Err(Error::invalid("Too many nodes are one over another"));
         }
         blkdebug::put_name(filename, &mut options)?;
     }

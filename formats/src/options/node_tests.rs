@@ -110,3 +110,10 @@ fn a_backing_image_can_be_left_out_or_replaced() {
     let null = named("json:{\"file\":{\"filename\":\"a\"},\"backing\":null}").unwrap();
     assert_eq!(format(null).image.backing, Backing::None);
 }
+
+#[test]
+fn names_of_names_come_to_an_end() {
+    let deep = |count: usize| named(&format!("{}a", "blkdebug::".repeat(count)));
+    assert!(deep(256).is_ok());
+    assert_eq!(deep(10_000).unwrap_err().report(), "Too many nodes are one over another");
+}
