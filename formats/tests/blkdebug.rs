@@ -16,16 +16,27 @@ use simulated::{IMAGE, MIB, WRITE, begin, commit, cut_power, image, open, transa
 const FORMATS: [Format; 6] =
     [Format::Raw, Format::Qcow2, Format::Vdi, Format::Vpc, Format::Vhdx, Format::Parallels];
 
+/// Where the rules stand: under the image, or over it and under a raw one.
+const LAYOUTS: [&str; 2] = [
+    "driver=FORMAT,file.driver=blkdebug,file.image.filename=/image",
+    "driver=raw,file.driver=blkdebug,file.image.driver=FORMAT,file.image.file.filename=/image",
+];
+
+/// The cases: an image of each format, in each layout.
+fn cases() -> impl Iterator<Item = (Format, &'static str)> {
+    FORMATS.into_iter().flat_map(|format| LAYOUTS.into_iter().map(move |layout| (format, layout)))
+}
+
 /// The image on a disk with rules.
-fn open_with(fs: &dyn Fs, format: Format, rules: &str) -> Result<Image> {
+fn open_with(fs: &dyn Fs, (format, layout): (Format, &str), rules: &str) -> Result<Image> {
     let context = OpenContext { fs, gate: &PermissiveGate, secrets: None };
-    let options = format!("driver={format},file.driver=blkdebug,file.image.filename={IMAGE}{rules}");
+    let options = layout.replace("FORMAT", format.name()) + rules;
     open_image_opts(&context, &OsString::from(options), WRITE)
 }
 
 /// Writes into what is there and into what is not, and zeroes.
-fn change(fs: &dyn Fs, format: Format, rules: &str) -> Result<()> {
-    let image = open_with(fs, format, rules)?;
+fn change(fs: &dyn Fs, case: (Format, &str), rules: &str) -> Result<()> {
+    let image = open_with(fs, case, rules)?;
     engine::write(&image, MIB + 4000, Write::Data(&[3; 3000]))?;
     engine::write(&image, 5000, Write::Data(&[4; 20_000]))?;
     engine::write(&image, MIB, Write::Zeroes { len: 2 * MIB, how: Zeroing::Keep })?;
@@ -43,10 +54,11 @@ fn found(fs: &SimFs, format: Format) -> Vec<u8> {
 
 #[test]
 fn a_power_cut_leaves_the_old_disk_or_the_new_one() {
-    for format in FORMATS {
+    for case in cases() {
+        let (format, _) = case;
         let fs = image(format, "", 4 * MIB, MIB);
         let plan = CrashPlan { per_moment: 8, total: 150, seed: 5 };
-        cut_power(format.name(), &fs, plan, |fs| change(fs, format, ""), |fs| found(fs, format));
+        cut_power(&format!("{case:?}"), &fs, plan, |fs| change(fs, case, ""), |fs| found(fs, format));
     }
 }
 
@@ -66,7 +78,8 @@ fn nth(event: &str, io: &str, number: usize) -> String {
 
 #[test]
 fn a_request_that_fails_leaves_the_old_image() {
-    for format in FORMATS {
+    for case in cases() {
+        let (format, _) = case;
         let mut failures = 0;
         for (event, io) in
             [("pwritev", "write"), ("pwritev_zero", "write-zeroes"), ("flush_to_disk", "flush")]
@@ -75,28 +88,29 @@ fn a_request_that_fails_leaves_the_old_image() {
                 let fs = image(format, "", 4 * MIB, MIB);
                 let old = (fs.bytes(IMAGE).unwrap(), found(&fs, format));
                 let transaction = begin(&fs);
-                match change(&transaction, format, &nth(event, io, number)) {
+                match change(&transaction, case, &nth(event, io, number)) {
                     // There are not so many requests.
                     Ok(()) => break,
-                    Err(error) => assert_eq!(error.class(), "No space left on device", "{format} {event}"),
+                    Err(error) => assert_eq!(error.class(), "No space left on device", "{case:?} {event}"),
                 }
                 drop(transaction);
                 failures += 1;
-                assert_eq!(found(&fs, format), old.1, "{format}, {event} {number}");
-                assert!(fs.bytes(IMAGE).unwrap() == old.0, "{format}, {event} {number}: the file");
+                assert_eq!(found(&fs, format), old.1, "{case:?}, {event} {number}");
+                assert!(fs.bytes(IMAGE).unwrap() == old.0, "{case:?}, {event} {number}: the file");
             }
         }
-        assert!(failures >= 3, "{format}: {failures}");
+        assert!(failures >= 3, "{case:?}: {failures}");
     }
 }
 
 #[test]
 fn what_passes_is_written() {
-    for format in FORMATS {
+    for case in cases() {
+        let (format, _) = case;
         let fs = image(format, "", 4 * MIB, MIB);
-        transact(&fs, |fs| change(fs, format, ",file.inject-error.event=l1_update"));
+        transact(&fs, |fs| change(fs, case, ",file.inject-error.event=l1_update"));
         let content = found(&fs, format);
-        assert!(content[5000..25_000].iter().all(|byte| *byte == 4), "{format}");
-        assert!(content[MIB as usize..3 * MIB as usize].iter().all(|byte| *byte == 0), "{format}");
+        assert!(content[5000..25_000].iter().all(|byte| *byte == 4), "{case:?}");
+        assert!(content[MIB as usize..3 * MIB as usize].iter().all(|byte| *byte == 0), "{case:?}");
     }
 }
