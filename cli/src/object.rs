@@ -3,13 +3,16 @@
 //! Objects are checked as qemu-img checks them, so that a caller which defines one learns of its
 //! mistakes here and not later.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
 
 use formats::secrets::{Encoding, Secret, SecretSource, Secrets};
+use formats::throttle::{Limits, ThrottleGroup};
 use serde_json::Value;
 
 use crate::report::Failure;
@@ -153,6 +156,7 @@ impl Objects {
         };
         kind.check(&parameters)?;
         check_id(&id)?;
+        let other = kind.make_other(&parameters)?;
         let secret = if kind.name == "secret" { Some(self.read_secret(&parameters)?) } else { None };
         if self.secrets.contains(&id) {
             return Err(words(&[
@@ -163,7 +167,7 @@ impl Objects {
         }
         match secret {
             Some(secret) => self.secrets.keep(&id, secret),
-            None => self.secrets.keep_other(&id),
+            None => self.secrets.keep_other(&id, other),
         }
         Ok(())
     }
@@ -193,6 +197,16 @@ impl Objects {
 }
 
 impl Kind {
+    /// What an object is that is no secret. Of most nobody asks anything.
+    fn make_other(&self, parameters: &Parameters) -> Result<Arc<dyn Any + Send + Sync>, Failure> {
+        if self.name != "throttle-group" {
+            return Ok(Arc::new(()));
+        }
+        let limits = Limits::new(parameters.iter().map(|(key, value)| (&key[..], &value[..])));
+        let limits = limits.map_err(|error| Failure::message(error.to_string()))?;
+        Ok(Arc::new(ThrottleGroup::new(limits)))
+    }
+
     fn check(&self, parameters: &Parameters) -> Result<(), Failure> {
         if let Some(missing) = self.required.iter().find(|name| !parameters.contains_key(name.as_bytes())) {
             return Err(Failure::message(format!("Parameter '{missing}' is missing")));
@@ -301,6 +315,12 @@ fn from_json(bytes: &[u8]) -> Result<Parameters, Failure> {
     })?;
     let mut parameters = Parameters::new();
     for (key, value) in value.as_object().into_iter().flatten() {
+        if let Value::Object(members) = value {
+            let member = |(name, value): (&String, &Value)| (format!("{key}.{name}"), plain(value));
+            parameters
+                .extend(members.iter().map(member).map(|(key, text)| (key.into_bytes(), text.into_bytes())));
+            continue;
+        }
         let text = match value {
             Value::String(text) => text.clone(),
             _ if key == "qom-type" || key == "id" => {
@@ -308,11 +328,15 @@ fn from_json(bytes: &[u8]) -> Result<Parameters, Failure> {
                     "Invalid parameter type for '{key}', expected: string"
                 )));
             }
-            other => other.to_string(),
+            other => plain(other),
         };
         parameters.insert(key.clone().into_bytes(), text.into_bytes());
     }
     Ok(parameters)
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn kinds_help() -> String {

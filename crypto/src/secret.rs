@@ -1,5 +1,6 @@
 //! Secrets: passphrases and keys that options refer to by id.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,11 +60,18 @@ pub struct SecretSource<'a> {
 /// The objects of a command by their ids. Those that are no secrets are known as such.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    objects: Mutex<BTreeMap<Vec<u8>, Option<Arc<Secret>>>>,
+    objects: Mutex<BTreeMap<Vec<u8>, Object>>,
+}
+
+#[derive(Debug)]
+enum Object {
+    Secret(Arc<Secret>),
+    /// What it is, whoever asks for it knows.
+    Other(Arc<dyn Any + Send + Sync>),
 }
 
 impl Secrets {
-    fn objects(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Option<Arc<Secret>>>> {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Object>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,21 +81,31 @@ impl Secrets {
     }
 
     /// Keeps an object that is no secret.
-    pub fn keep_other(&self, id: &[u8]) {
-        self.objects().insert(id.to_vec(), None);
+    pub fn keep_other(&self, id: &[u8], object: Arc<dyn Any + Send + Sync>) {
+        self.objects().insert(id.to_vec(), Object::Other(object));
+    }
+
+    /// The object of that id, if it is one of that type and no secret.
+    pub fn other<T: Any + Send + Sync>(&self, id: &[u8]) -> Option<Arc<T>> {
+        match self.objects().get(id)? {
+            Object::Other(object) => Arc::clone(object).downcast().ok(),
+            Object::Secret(_) => None,
+        }
     }
 
     /// Keeps a secret.
     pub fn keep(&self, id: &[u8], secret: Secret) {
-        self.objects().insert(id.to_vec(), Some(Arc::new(secret)));
+        self.objects().insert(id.to_vec(), Object::Secret(Arc::new(secret)));
     }
 
     /// The secret of that id.
     pub fn get(&self, id: &[u8]) -> Result<Arc<Secret>> {
         let shown = || String::from_utf8_lossy(id).into_owned();
         match self.objects().get(id) {
-            Some(Some(secret)) => Ok(Arc::clone(secret)),
-            Some(None) => Err(Error::invalid(format!("Object with id '{}' is not a secret", shown()))),
+            Some(Object::Secret(secret)) => Ok(Arc::clone(secret)),
+            Some(Object::Other(_)) => {
+                Err(Error::invalid(format!("Object with id '{}' is not a secret", shown())))
+            }
             None => Err(Error::NotFound(format!("No secret with id '{}'", shown()))),
         }
     }
@@ -200,7 +218,7 @@ mod tests {
         let secrets = Secrets::default();
         secrets.keep(b"key", Secret::new(vec![0; 32]));
         secrets.keep(b"short", Secret::new(vec![0; 16]));
-        secrets.keep_other(b"other");
+        secrets.keep_other(b"other", Arc::new(()));
         let told = |text: &str, key: &'static str, iv: Option<&str>| {
             let source = SecretSource {
                 bytes: Secret::new(text.as_bytes().to_vec()),

@@ -72,6 +72,11 @@ pub trait Driver: Debug + Send + Sync {
     /// The files behind the image, the main one first.
     fn files(&self) -> Vec<ImageFile>;
 
+    /// Returns when so many bytes may be read, where there is a limit.
+    fn pass_reading(&self, len: u64) {
+        let _ = len;
+    }
+
     /// How to write, if the driver can and the image was opened for it.
     fn writer(&self) -> Option<&dyn Writer> {
         None

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use journal::Zeroing;
 
+use crate::throttle::{Passing, ThrottleGroup};
 use crate::{
     Allocation, Compressing, Compression, Driver, Durability, Error, Format, FormatDetails, GuestOffset,
     Image, ImageFile, Mapping, Overlay, Resize, Result, SnapshotWriter, Snapshots, Writer,
 };
 
 /// What a filter does with what is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Effect {
     /// Nothing.
     None,
     /// It is compressed.
     Compressed,
+    /// It waits until it may pass, as what is read does.
+    Throttled(Arc<ThrottleGroup>),
 }
 
 /// The driver of a filter over an image.
@@ -32,6 +35,12 @@ impl Filtered {
 
     fn below(&self) -> Option<&dyn Writer> {
         self.image.driver().writer()
+    }
+
+    fn pass(&self, passing: Passing, len: u64) {
+        if let Effect::Throttled(group) = &self.effect {
+            group.pass(passing, len);
+        }
     }
 
     fn writer_below(&self) -> Result<&dyn Writer> {
@@ -70,6 +79,12 @@ impl Driver for Filtered {
         self.image.driver().snapshots()
     }
 
+    fn pass_reading(&self, len: u64) {
+        self.pass(Passing::In, len);
+        // Another filter below may have a limit of its own.
+        self.image.driver().pass_reading(len);
+    }
+
     fn writer(&self) -> Option<&dyn Writer> {
         self.below().map(|_| self as _)
     }
@@ -79,14 +94,16 @@ impl Driver for Filtered {
 impl Writer for Filtered {
     /// What is compressed is a whole cluster.
     fn granularity(&self) -> u64 {
-        match (self.effect, self.compression()) {
+        match (&self.effect, self.compression()) {
             (Effect::Compressed, Some(compression)) => compression.cluster_size,
             _ => self.below().map_or(1, Writer::granularity),
         }
     }
 
     fn prepare(&self, at: GuestOffset, len: u64) -> Result<Allocation> {
-        self.writer_below()?.prepare(at, len)
+        let allocation = self.writer_below()?.prepare(at, len)?;
+        self.pass(Passing::Out, allocation.len);
+        Ok(allocation)
     }
 
     fn link(&self, allocation: &Allocation) -> Result<()> {
@@ -94,10 +111,12 @@ impl Writer for Filtered {
     }
 
     fn zero(&self, at: GuestOffset, len: u64, how: Zeroing) -> Result<()> {
+        self.pass(Passing::Out, len);
         self.writer_below()?.zero(at, len, how)
     }
 
     fn discard(&self, at: GuestOffset, len: u64) -> Result<()> {
+        self.pass(Passing::Out, len);
         self.writer_below()?.discard(at, len)
     }
 
@@ -106,7 +125,7 @@ impl Writer for Filtered {
     }
 
     fn compressing(&self) -> Compressing {
-        match (self.effect, self.below().map(Writer::compressing)) {
+        match (&self.effect, self.below().map(Writer::compressing)) {
             (Effect::Compressed, Some(Compressing::OnRequest)) => Compressing::Whole,
             (_, Some(other)) => other,
             (_, None) => Compressing::Never,
@@ -114,6 +133,7 @@ impl Writer for Filtered {
     }
 
     fn write_compressed(&self, at: GuestOffset, payload: &[u8]) -> Result<()> {
+        self.pass(Passing::Out, self.compression().map_or(0, |compression| compression.cluster_size));
         self.writer_below()?.write_compressed(at, payload)
     }
 

@@ -68,6 +68,7 @@ pub mod secrets;
 mod sector_bitmap;
 pub mod shown;
 pub mod snapshots;
+pub mod throttle;
 mod two_level;
 pub mod units;
 mod uuid;

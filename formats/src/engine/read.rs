@@ -34,6 +34,7 @@ impl<'a> Reader<'a> {
 }
 
 fn read_layer(image: &Image, mut at: u64, mut buf: &mut [u8], decompressed: &mut Decompressed) -> Result<()> {
+    image.driver().pass_reading(buf.len() as u64);
     while !buf.is_empty() {
         let left = image.virtual_size().saturating_sub(at);
         if left == 0 {

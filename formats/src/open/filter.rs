@@ -12,13 +12,14 @@ use crate::image::{Below, Child, FileNode, NodeName, Parts};
 use crate::layered::ImageDisk;
 use crate::options::FilterNode;
 use crate::options::filter::Filter;
+use crate::throttle::{ThrottleGroup, ThrottledDisk};
 use crate::{Error, Format, Image, OpenFlags, Result};
 
 impl Opener<'_> {
     /// A filter over an image, or over a file.
     pub(super) fn open_filter(&self, node: FilterNode, need: Need) -> Result<Image> {
         let image = Arc::new(self.under_filter(&node)?.open(*node.file.clone(), need)?);
-        filtered(&node, image)
+        filtered(&node, image, self.group(&node))
     }
 
     /// A filter under an image. Over a file it is that file, which is not locked yet.
@@ -29,11 +30,24 @@ impl Opener<'_> {
             Below::File(file) => Arc::new(opener.bare(file)?),
             Below::Image(image) => Arc::clone(image),
         };
-        let image = filtered(&node, image)?;
-        match node.filter {
-            Filter::Compress => Ok(Opened::of_image(image)),
+        let group = self.group(&node);
+        let image = filtered(&node, image, group.clone())?;
+        match (node.filter, group) {
+            (Filter::Compress, _) => Ok(Opened::of_image(image)),
+            (_, Some(group)) => {
+                let behind = |disk| Arc::new(ThrottledDisk::new(disk, Arc::clone(&group))) as Arc<dyn Disk>;
+                let under_raw = under.under_raw.map(behind);
+                let disk = behind(under.disk);
+                Ok(Opened { below: Below::Image(Arc::new(image)), disk, under_raw, locking: under.locking })
+            }
             _ => Ok(Opened { below: Below::Image(Arc::new(image)), ..under }),
         }
+    }
+
+    /// The group of a filter, if it has one that limits anything.
+    fn group(&self, node: &FilterNode) -> Option<Arc<ThrottleGroup>> {
+        let id = node.group.as_deref()?.as_bytes();
+        self.context.secrets?.other::<ThrottleGroup>(id).filter(|group| !group.is_unlimited())
     }
 
     /// The opener of what the filter is over.
@@ -53,7 +67,7 @@ impl Opener<'_> {
 }
 
 /// The filter over that image.
-fn filtered(node: &FilterNode, image: Arc<Image>) -> Result<Image> {
+fn filtered(node: &FilterNode, image: Arc<Image>, group: Option<Arc<ThrottleGroup>>) -> Result<Image> {
     let driver_name = node.filter.name();
     if node.filter == Filter::Compress {
         check_compression(&image)?;
@@ -66,7 +80,11 @@ fn filtered(node: &FilterNode, image: Arc<Image>) -> Result<Image> {
     let own = node.spelled.iter().map(|(key, value)| (*key, value.into())).collect();
     let name = NodeName::of_filter(driver_name, own, &children);
     let backing = image.backing().cloned();
-    let effect = if node.filter == Filter::Compress { Effect::Compressed } else { Effect::None };
+    let effect = match (node.filter, group) {
+        (Filter::Compress, _) => Effect::Compressed,
+        (_, Some(group)) => Effect::Throttled(group),
+        _ => Effect::None,
+    };
     let driver = Box::new(Filtered::new(image, effect));
     let (backing_name, probed) = (None, false);
     Ok(Image::from_parts(Parts { name, driver_name, driver, children, backing_name, backing, probed }))
